@@ -1,0 +1,49 @@
+# make demo | test | bench | train | examples: each does all it needs, on a machine with Python 3.11 or later and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
+
+.PHONY: install browser demo test bench train examples accuracy
+
+install: .venv/installed
+
+# Made again when what is to be installed changes, and left alone otherwise.
+.venv/installed: pyproject.toml requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt -e '.[test,train]'
+	@touch $@
+
+# The page is tested in a real browser: the one that is there, or Debian's, where this may install it.
+browser:
+	@for name in "$$CHROMIUM" $(BROWSERS); do command -v "$$name" >/dev/null 2>&1 && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	else echo "No Chromium was found; install it, or set CHROMIUM to its path." >&2; fi
+
+demo: install
+	@$(BIN)/python app.py
+
+test: install browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+bench: install
+	$(BIN)/python -m benchmarks.selection
+	$(BIN)/python -m benchmarks.bundled
+
+accuracy: install
+	$(BIN)/python -m resprune evaluate --set emoji-test --keep 100%
+
+# The allocator keeps its memory: giving it back and asking again took a third of the time.
+train: install
+	MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=1073741824 \
+		$(BIN)/python -m training.train --out build/training
+	$(BIN)/python -m training.export --checkpoint build/training/answers-336.pt
+
+examples: install
+	$(BIN)/python -m training.examples

@@ -1,0 +1,1 @@
+"""Question sets, and how many of their questions a model answers rightly."""

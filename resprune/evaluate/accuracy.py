@@ -1,0 +1,77 @@
+"""How many questions of a set a model answers rightly, through the same path as any other caller."""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from resprune.attach import encode, pruned
+from resprune.evaluate.sets import Example
+from resprune.prompt import build_inputs
+from resprune.settings import Settings
+
+
+@torch.no_grad()
+def accuracy(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    examples: Iterable[Example],
+    settings: Settings | None = None,
+    *,
+    max_new_tokens: int = 64,
+    progress: Callable[[int], None] = lambda done: None,
+) -> dict:
+    """Ask every question, decode greedily, and compare with the accepted answers.
+
+    Args:
+        model: with nothing attached.
+        processor: that belongs to it.
+        examples: those of one picture in a row share its encoding.
+        settings: of pruning; ``None`` keeps every token.
+        max_new_tokens: at most, an answer.
+        progress: called with the number of questions done.
+
+    Returns:
+        ``accuracy``, ``interval`` (95 %, Wilson, as if questions were independent), ``questions``, ``right`` and
+        ``kinds``: for each kind the same.
+    """
+    right: dict[str, list[bool]] = {}
+    scene, encoded, done = None, None, 0
+    with pruned(model, processor, **asdict(settings)) if settings else contextlib.nullcontext():
+        for example in examples:
+            inputs = build_inputs(processor, example.image, example.question).to(model.device, dtype=model.dtype)
+            if example.scene != scene:
+                scene, encoded = example.scene, encode(model, inputs)
+            inputs.pop("pixel_values")
+            output = model.generate(
+                **inputs, mm_encoder_outputs={"image": encoded}, max_new_tokens=max_new_tokens, do_sample=False
+            )
+            text = processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            accepted = {normalised(answer) for answer in example.answers}
+            right.setdefault(example.kind, []).append(normalised(text) in accepted)
+            done += 1
+            progress(done)
+    total = [hit for hits in right.values() for hit in hits]
+    return {**_share(total), "kinds": {kind: _share(hits) for kind, hits in sorted(right.items())}}
+
+
+def normalised(answer: str) -> str:
+    """Lower case, without punctuation and articles, so that "A dog." and "dog" are the same."""
+    words = re.sub(r"[^\w\s]", " ", answer.lower()).split()
+    return " ".join(word for word in words if word not in ("a", "an", "the", "some"))
+
+
+def _share(hits: list[bool]) -> dict:
+    count, share = len(hits), sum(hits) / len(hits)
+    z = 1.96
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
+    return {
+        "accuracy": round(share, 4),
+        "interval": [round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)],
+        "questions": count,
+        "right": sum(hits),
+    }

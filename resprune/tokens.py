@@ -1,0 +1,24 @@
+"""The visual tokens of one image, as every method sees them."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class VisualTokens:
+    """The candidates of one image: its projected patches, without structural tokens such as newlines.
+
+    Attributes:
+        features: ``[N, D]`` projected visual tokens, in the language model's input-embedding space.
+        coords: ``[N, 3]`` int64, ``(tile, row, col)`` of each; tile 0 is the whole picture.
+        relevance: ``[N]`` float32 in ``(0, 1]``, how relevant each is to the question; ``None`` where the question
+            names nothing.
+    """
+
+    features: torch.Tensor
+    coords: torch.Tensor
+    relevance: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.features.shape[0]

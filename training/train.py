@@ -1,0 +1,225 @@
+"""Train the bundled model, stage by stage, on the CPU: ``python -m training.train --out build/training``.
+
+Each stage starts from the one before. A checkpoint is written every few minutes; the same command resumes. Every
+batch comes from the stage's seed and the step's number. No visual token is ever dropped: the early
+stages see smaller pictures (a window of 12 x 12 patches at its place on the full grid), the last ones the full 24 x 24.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+from transformers import LlavaForConditionalGeneration
+
+from resprune.evaluate.questions import one_of_each
+from resprune.evaluate.scenes import COLOURS, GROUND, Composer
+from training.batches import IGNORED, Batch, Batches, Prompt
+from training.network import HIDDEN, build, normalise, patch_features, window
+from training.optimise import Optimiser
+from training.tokenizer import build_tokenizer
+
+TEMPERATURE = 0.07
+EVALUATION_SEED = 777
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the curriculum."""
+
+    name: str
+    seed: int
+    steps: int
+    side: int
+    batch: int
+    answers: bool
+    dense: float  # share of the scenes that are crowded with objects for the tower's sake
+    patches: float  # weight of the patch loss beside the answers'
+    muon: float
+    adamw: float
+    warm_up: int = 30
+    decay_from: float = 0.6
+    micro: int = 0  # pictures at a time, where memory asks for fewer than a batch; 0 = all
+
+
+STAGES = (
+    Stage("tower-168", 11, 520, 168, 48, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, decay_from=0.8, micro=24),
+    Stage("tower-336", 12, 100, 336, 16, False, 1.0, 1.0, muon=1.2e-3, adamw=8e-4, micro=4),
+    Stage("answers-168", 13, 550, 168, 24, True, 0.25, 0.5, muon=1.5e-3, adamw=1e-3, micro=8),
+    Stage("answers-336", 14, 220, 336, 16, True, 0.0, 0.5, muon=8e-4, adamw=6e-4, decay_from=0.3, micro=4),
+)
+SMOKE = (
+    Stage("tower-168", 11, 3, 168, 4, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, warm_up=1),
+    Stage("answers-336", 14, 2, 336, 2, True, 0.0, 0.5, muon=6e-4, adamw=5e-4, warm_up=1),
+)
+
+
+class Student(nn.Module):
+    """The model in training, with the small head that tells colours apart and is thrown away afterwards."""
+
+    def __init__(self, composer: Composer, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.tokenizer = build_tokenizer(composer)
+        self.prompt = Prompt(self.tokenizer)
+        self.model: LlavaForConditionalGeneration = build(
+            len(self.tokenizer), self.tokenizer.convert_tokens_to_ids("<image>")
+        )
+        self.colour = nn.Linear(HIDDEN, len(COLOURS))
+        words = [self.tokenizer.encode(f" {w}")[0] for w in (*composer.words, "background")]
+        self.register_buffer("words", torch.tensor(words), persistent=False)
+
+    def see(self, pixels: np.ndarray, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``(hidden, visual tokens)``, both ``[B, N, HIDDEN]``."""
+        hidden = patch_features(self.model, normalise(pixels), places)
+        return hidden, self.model.model.multi_modal_projector(hidden)
+
+    def name_patches(self, visual: torch.Tensor) -> torch.Tensor:
+        """``[B, N, nouns + 1]`` float32 logits: cosine of each visual token and each noun's input embedding."""
+        table = self.model.get_input_embeddings().weight[self.words].float()
+        return F.normalize(visual.float(), dim=-1) @ F.normalize(table, dim=-1).T / TEMPERATURE
+
+    def patch_loss(self, hidden: torch.Tensor, visual: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Each patch points at the embedding of what it shows, and knows its colour if it is a shape's."""
+        background = len(self.words) - 1
+        nouns = torch.where(batch.nouns == GROUND, background, torch.where(batch.nouns < 0, IGNORED, batch.nouns))
+        loss = F.cross_entropy(self.name_patches(visual).flatten(0, 1), nouns.flatten(), ignore_index=IGNORED)
+        coloured = batch.colours >= 0
+        if coloured.any():
+            loss = loss + 0.3 * F.cross_entropy(self.colour(hidden[coloured]).float(), batch.colours[coloured])
+        return loss
+
+    def answer_logits(self, visual: torch.Tensor, text: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """``([M, V] float32, [M])`` logits and targets at the places of the answers."""
+        embed = self.model.get_input_embeddings()
+        prefix = embed(torch.tensor(self.prompt.prefix)).expand(len(visual), -1, -1)
+        inputs = torch.cat([prefix, visual, embed(text["ids"])], 1)
+        hidden = self.model.model.language_model(
+            inputs_embeds=inputs,
+            attention_mask=text["mask"].to(inputs.dtype),
+            position_ids=text["positions"],
+            use_cache=False,
+        ).last_hidden_state[:, -text["ids"].shape[1] :]
+        asked = text["targets"] != IGNORED
+        return self.model.lm_head(hidden[asked]).float(), text["targets"][asked]
+
+
+@torch.no_grad()
+def evaluate(student: Student, composer: Composer, *, side: int, answers: bool, scenes: int = 48) -> dict:
+    """Foreground patches named right, relevance AUC, and answers right by kind, on scenes never trained on."""
+    grid = side // 14
+    places = window(torch.full((1, 2), (24 - grid) // 2), grid)
+    right: dict[str, list[bool]] = {}
+    named, areas = [], []
+    for i in range(scenes):
+        scene = composer.scene((EVALUATION_SEED, i), side=side)
+        _, visual = student.see(scene.pixels[None], places)
+        logits = student.name_patches(visual)[0]
+        truth = torch.from_numpy(scene.nouns).flatten()
+        named += (logits.argmax(1) == truth)[truth >= 0].tolist()
+        for noun in set(truth[truth >= 0].tolist()):
+            inside, outside = logits[truth == noun, noun], logits[(truth != noun) & (truth >= GROUND), noun]
+            areas.append(float((inside[:, None] > outside).float().mean()))
+        if answers:
+            for question in one_of_each(composer, scene, (EVALUATION_SEED, i, 1)):
+                found, wanted = student.answer_logits(visual, student.prompt.pack(places, [[question]]))
+                right.setdefault(question.label, []).append(bool((found.argmax(1) == wanted).all()))
+    result = {"patches": round(float(np.mean(named)), 3), "auc": round(float(np.mean(areas)), 3)}
+    if right:
+        result["right"] = round(float(np.mean([r for rs in right.values() for r in rs])), 3)
+        result["kinds"] = {k: round(float(np.mean(v)), 2) for k, v in sorted(right.items())}
+    return result
+
+
+def parts(batch: Batch, size: int) -> Iterator[Batch]:
+    """A batch cut into pieces that fit the caches."""
+    for a in range(0, len(batch.pixels), size):
+        text = batch.text and {k: v[a : a + size] for k, v in batch.text.items()}
+        yield Batch(
+            batch.pixels[a : a + size],
+            batch.places[a : a + size],
+            batch.nouns[a : a + size],
+            batch.colours[a : a + size],
+            text,
+        )
+
+
+def run_stage(stage: Stage, student: Student, composer: Composer, out: Path, log_every: int = 25) -> None:
+    """Train one stage, resuming from its checkpoint; append what happens to ``out/log.jsonl``."""
+    checkpoint = out / f"{stage.name}.pt"
+    optimiser = Optimiser(
+        [student],
+        muon=stage.muon,
+        adamw=stage.adamw,
+        steps=stage.steps,
+        warm_up=stage.warm_up,
+        decay_from=stage.decay_from,
+    )
+    first = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        optimiser.load(state)
+        first = state["step"]
+    batches = Batches(
+        composer,
+        student.tokenizer,
+        seed=stage.seed,
+        steps=stage.steps,
+        batch=stage.batch,
+        side=stage.side,
+        dense=stage.dense,
+        answers=stage.answers,
+    )
+    rest = Subset(batches, range(first, stage.steps))
+    loader = DataLoader(rest, batch_size=None, num_workers=1, prefetch_factor=4)
+    began, losses = time.time(), []
+    for step, batch in enumerate(loader, first):
+        for part in parts(batch, stage.micro or stage.batch):
+            share = len(part.pixels) / stage.batch
+            hidden, visual = student.see(part.pixels, part.places)
+            patch = student.patch_loss(hidden, visual, part)
+            loss, answer = stage.patches * patch, torch.zeros(())
+            if part.text is not None:
+                answer = F.cross_entropy(*student.answer_logits(visual, part.text))
+                loss = loss + answer
+            (share * loss).backward()
+            losses.append((float(patch.detach()), float(answer.detach())))
+        optimiser.step(step)
+        done = step + 1
+        if done % log_every == 0 or done == stage.steps:
+            line = {"stage": stage.name, "step": done, "seconds": round(time.time() - began, 1)}
+            line["patch_loss"], line["answer_loss"] = (round(float(v), 3) for v in np.mean(losses, 0))
+            losses = []
+            if done % (4 * log_every) == 0 or done == stage.steps:
+                line |= evaluate(student, composer, side=stage.side, answers=stage.answers)
+                torch.save({"step": done, **optimiser.state()}, checkpoint.with_suffix(".tmp"))
+                checkpoint.with_suffix(".tmp").replace(checkpoint)
+            with (out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            print(json.dumps(line), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("build/training"), help="checkpoints and log")
+    parser.add_argument("--sprites", type=Path, default=Path("assets/sprites"))
+    parser.add_argument("--smoke", action="store_true", help="a few steps, to see that everything runs")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    composer = Composer(args.sprites)
+    student = Student(composer)
+    for stage in SMOKE if args.smoke else STAGES:
+        run_stage(stage, student, composer, args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The command line: results on standard output, progress on standard error, exit status 2 for bad input."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from resprune.errors import InputError
+
+STAGES = {
+    "encode": "encoding the picture",
+    "select": "choosing tokens",
+    "prefill": "reading the prompt",
+    "decode": "answering",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit status: 0, 2 for bad input, 130 when interrupted.
+    """
+    parser = _Parser(prog="resprune", description="Keep the visual tokens that matter.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_answer, _add_compare, _add_models, _add_methods):
+        add(commands)
+    options = parser.parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an answer may hold what the terminal cannot show
+    try:
+        options.run(options)
+    except InputError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _add_answer(commands: Any) -> None:
+    _add_question(commands, "answer", _answer, "answer a question about a picture, with pruned visual tokens")
+
+
+def _add_compare(commands: Any) -> None:
+    _add_question(commands, "compare", _compare, "answer it twice, with all visual tokens and with pruned ones")
+
+
+def _add_models(commands: Any) -> None:
+    commands.add_parser("models", help="list the models").set_defaults(run=_models)
+
+
+def _add_methods(commands: Any) -> None:
+    commands.add_parser("methods", help="list the methods of pruning").set_defaults(run=_methods)
+
+
+def _add_question(commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str) -> None:
+    command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    command.add_argument("image", metavar="IMAGE", help="file of a picture")
+    command.add_argument("question", metavar="QUESTION")
+    command.add_argument("--model", metavar="ID", default="bundled", help="see the command 'models' (%(default)s)")
+    command.add_argument(
+        "--keep", metavar="K", default="128", help="tokens: 128, or a share: 22%% or 0.22 (%(default)s)"
+    )
+    command.add_argument("--method", metavar="NAME", default="resprune", help="see 'methods' (%(default)s)")
+    command.add_argument("--json", action="store_true", help="print all figures as JSON")
+    command.set_defaults(run=run)
+
+
+def _answer(options: argparse.Namespace) -> None:
+    from resprune.compare import answer
+
+    answers = _asked(options, answer)
+    print(json.dumps(answers["pruned"].as_dict()) if options.json else _readable(answers["pruned"]))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from resprune.compare import compare
+
+    answers = _asked(options, compare)
+    full, pruned = answers["full"], answers["pruned"]
+    same = full.answer == pruned.answer
+    if options.json:
+        print(json.dumps({"full": full.as_dict(), "pruned": pruned.as_dict(), "same_answer": same}))
+    else:
+        print(_readable(full), _readable(pruned), f"The answers are {'the same' if same else 'different'}.", sep="\n\n")
+
+
+def _models(_: argparse.Namespace) -> None:
+    from resprune.models import CATALOGUE
+
+    _table((e.id, f"{e.parameters:,} M", e.licence, e.description) for e in CATALOGUE.values())
+
+
+def _methods(_: argparse.Namespace) -> None:
+    from resprune.methods import METHODS
+
+    _table((name, method.summary) for name, method in METHODS.items())
+
+
+def _asked(options: argparse.Namespace, ask: Callable) -> dict[str, Any]:
+    """The answer of each side. What costs nothing to check is checked before the model is loaded."""
+    from resprune.images import checked_question, open_image
+    from resprune.models import load
+    from resprune.settings import Settings, parse_keep
+
+    settings = Settings(keep=parse_keep(options.keep), method=options.method)
+    question, image = checked_question(options.question), open_image(options.image)
+    _progress(f"loading {options.model}")
+    model, processor = load(options.model)
+    answers, shown = {}, None
+    for update in ask(model, processor, image, question, settings):
+        if (update.side, update.stage) != shown and update.stage in STAGES:
+            shown = update.side, update.stage
+            _progress(f"{update.side}: {STAGES[update.stage]}")
+        if update.answer:
+            answers[update.side] = update.answer
+    return answers
+
+
+def _progress(text: str) -> None:
+    print(f"{text} ...", file=sys.stderr, flush=True)
+
+
+def _readable(answer: Any) -> str:
+    """An answer for people: the text, and what it cost."""
+    stages = {"encode": answer.encode_ms, "select": answer.select_ms, "prefill": answer.prefill_ms}
+    times = stages | {"TTFT": answer.ttft_ms, "TPOT": answer.tpot_ms, "total": answer.total_ms}
+    peak = "unknown" if answer.peak_bytes is None else f"{answer.peak_bytes / 1e6:.1f} MB"
+    return "\n".join(
+        [
+            answer.answer,
+            f"  {answer.method}: {answer.tokens_kept} of {answer.tokens_total} visual tokens",
+            "  " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in times.items() if ms is not None),
+            f"  KV cache {answer.kv_bytes / 1e6:.2f} MB, peak memory {peak}",
+            *(f"  {note}" for note in answer.notes),
+        ]
+    )
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> None:
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""One picture, one question, two answers: with all visual tokens and with those that were kept, and what each cost."""
+
+import weakref
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from threading import Event
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from resprune.answers import Answer, Side, Update
+from resprune.attach import encode, pruned
+from resprune.errors import InputError
+from resprune.generation import Generation
+from resprune.images import OpenedImage, Source, checked_question, open_image
+from resprune.layouts import layout_of
+from resprune.measure import now_ms
+from resprune.prompt import build_inputs
+from resprune.prune import PruneResult
+from resprune.settings import Settings
+
+WARM_UP_TOKENS = 2
+
+# Sides of which a model has had its warm-up. The first run in a process pays for kernels, buffers and language data
+# that all later ones reuse; charging it to whichever side happens to run first would be unfair.
+_WARM: weakref.WeakKeyDictionary[PreTrainedModel, set[Side]] = weakref.WeakKeyDictionary()
+
+
+def compare(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    image: Source | OpenedImage,
+    question: str,
+    settings: Settings,
+    *,
+    max_new_tokens: int = 64,
+    stop: Event | None = None,
+) -> Iterator[Update]:
+    """Answer a question about a picture twice, first with all visual tokens, then pruned, token by token.
+
+    The picture is encoded once. Both sides decode greedily, run one after the other, and only after a warm-up: the
+    first time that a model runs a side in this process, it does so once unmeasured, on the same inputs and for
+    :data:`WARM_UP_TOKENS` tokens, so that the first question of all takes longer than its figures say.
+
+    Closing the iterator, or setting ``stop``, stops the device within one token. The model is never changed.
+
+    Args:
+        model: of a supported family, with nothing attached; one question at a time.
+        processor: that belongs to it.
+        image: whatever :func:`resprune.images.open_image` takes.
+        question: in the user's words.
+        settings: of the pruned side.
+        max_new_tokens: at most, for each side.
+        stop: set by another thread to stop. The side that runs then ends with the stage ``"stopped"``, without figures.
+
+    Raises:
+        InputError: if the picture, the question or the model cannot be used, or memory does not suffice.
+    """
+    yield from _answers(model, processor, image, question, [None, settings], max_new_tokens, stop or Event())
+
+
+def answer(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    image: Source | OpenedImage,
+    question: str,
+    settings: Settings | None = None,
+    *,
+    max_new_tokens: int = 64,
+    stop: Event | None = None,
+) -> Iterator[Update]:
+    """Answer a question about a picture once: pruned, or with all visual tokens where ``settings`` is ``None``.
+
+    Otherwise as :func:`compare`.
+    """
+    yield from _answers(model, processor, image, question, [settings], max_new_tokens, stop or Event())
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A question about a picture, ready for the language model."""
+
+    inputs: dict[str, torch.Tensor]
+    output: Any
+    coords: list[tuple[int, int, int]]
+    ms: float
+    notes: list[str]
+
+
+def _answers(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    image: Source | OpenedImage,
+    question: str,
+    sides: list[Settings | None],
+    max_new_tokens: int,
+    stop: Event,
+) -> Iterator[Update]:
+    if max_new_tokens < 1:
+        raise InputError(f"The answer may have {max_new_tokens} tokens; allow at least 1.")
+    if getattr(model, "resprune", None) is not None:
+        raise InputError("The model is attached or busy; detach it, or wait for the answer that is under way.")
+    question = checked_question(question)
+    opened = image if isinstance(image, OpenedImage) else open_image(image)
+    side = _name(sides[0])
+    yield Update(side, "encode")
+    warm = _WARM.setdefault(model, set())
+    for settings in sides:
+        if _name(settings) not in warm and not stop.is_set():
+            encoded = _encode(model, processor, opened, question, max_new_tokens)
+            for _ in _side(model, processor, encoded, settings, WARM_UP_TOKENS, stop):
+                pass
+            if not stop.is_set():
+                warm.add(_name(settings))
+    if not stop.is_set():
+        encoded = _encode(model, processor, opened, question, max_new_tokens)
+    for settings in sides:
+        if stop.is_set():
+            yield Update(_name(settings), "stopped")
+            return
+        yield from _side(model, processor, encoded, settings, max_new_tokens, stop)
+
+
+def _name(settings: Settings | None) -> Side:
+    return "full" if settings is None else "pruned"
+
+
+@torch.no_grad()
+def _encode(
+    model: PreTrainedModel, processor: ProcessorMixin, opened: OpenedImage, question: str, max_new_tokens: int
+) -> _Encoded:
+    start = now_ms(model.device)
+    inputs = build_inputs(processor, opened.image, question).to(model.device, dtype=model.dtype)
+    room = model.config.get_text_config().max_position_embeddings
+    if (length := inputs["input_ids"].shape[1]) + max_new_tokens > room:
+        raise InputError(
+            f"The picture and the question take {length} tokens and the answer up to {max_new_tokens}, but the model "
+            f"has room for {room}; shorten the question."
+        )
+    output = encode(model, inputs)
+    ms = now_ms(model.device) - start
+    coords = layout_of(model).coords(model, output.pooler_output, inputs)[0]
+    patches = [tuple(place) for place in coords.tolist() if place[0] >= 0]
+    # Encoded pictures take the place of the pixels: generate() refuses to be given both.
+    rest = {name: value for name, value in inputs.items() if name != "pixel_values"}
+    return _Encoded(rest, output, patches, ms, opened.notes)
+
+
+def _side(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    encoded: _Encoded,
+    settings: Settings | None,
+    max_new_tokens: int,
+    stop: Event,
+) -> Iterator[Update]:
+    side, prune, text = _name(settings), None, ""
+    pruning = pruned(model, processor, **asdict(settings)) if settings else nullcontext()
+    inputs = encoded.inputs | {"mm_encoder_outputs": {"image": encoded.output}}
+    yield Update(side, "select" if settings else "prefill")
+    with pruning:
+        # The full side uses the method of the class, which nothing that is attached to this object can change.
+        generate = model.generate if settings else partial(type(model).generate, model)
+        with Generation(generate, model, processor.tokenizer, inputs, max_new_tokens, stop) as generation:
+            for text in generation:
+                if settings and prune is None:
+                    prune = model.resprune.last[0]
+                    yield Update(side, "select", prune=prune)
+                    yield Update(side, "prefill", prune=prune)
+                if text:
+                    yield Update(side, "decode", text, prune=prune)
+    if stop.is_set():
+        yield Update(side, "stopped", text, prune=prune)
+        return
+    yield Update(side, "done", text, _answer(model, encoded, settings, prune, generation, text), prune)
+
+
+def _answer(
+    model: PreTrainedModel,
+    encoded: _Encoded,
+    settings: Settings | None,
+    prune: PruneResult | None,
+    generation: Generation,
+    text: str,
+) -> Answer:
+    ttft = encoded.ms + generation.token_ms[0] - generation.start_ms
+    total = encoded.ms + generation.end_ms - generation.start_ms
+    more = len(generation.token_ms) - 1
+    cut_off = [f"The answer was cut off after {more + 1} tokens."] if generation.cut_off else []
+    return Answer(
+        answer=text,
+        model=model.name_or_path,
+        method=settings.method if settings else "full",
+        tokens_total=prune.tokens_total if prune else len(encoded.coords),
+        tokens_kept=prune.tokens_kept if prune else len(encoded.coords),
+        kept=prune.kept if prune else encoded.coords,
+        nouns=prune.nouns if prune else [],
+        encode_ms=encoded.ms,
+        select_ms=prune.select_ms if prune else 0.0,
+        prefill_ms=generation.prefill_ms,
+        ttft_ms=ttft,
+        tpot_ms=(total - ttft) / more if more else None,
+        total_ms=total,
+        kv_bytes=generation.kv_bytes,
+        peak_bytes=generation.peak_bytes,
+        notes=encoded.notes + (prune.notes if prune else []) + cut_off,
+    )

@@ -1,0 +1,40 @@
+"""Methods that keep the tokens which span the most: one kernel, two ways to weigh."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from resprune.relevance import FLOOR
+from resprune.selection import Selection, greedy_subspace
+from resprune.tokens import VisualTokens
+
+if TYPE_CHECKING:
+    from resprune.settings import Settings
+
+
+def resprune(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
+    """Greedy subspace expansion on the raw features, weighted by ``g(r) = r ** alpha`` (ResPrune, arXiv 2603.21105).
+
+    ``settings.sign = -1`` weighs by ``(1 - r) ** alpha``, which prefers what the question does not name, as SPARE
+    (arXiv 2606.18681) does. Where the question names nothing, or ``alpha`` is 0, all tokens weigh the same.
+    """
+    relevance = tokens.relevance
+    if relevance is None or settings.alpha == 0:
+        return greedy_subspace(tokens.features, k)
+    if settings.sign < 0:
+        relevance = (1 - relevance).clamp_min(FLOOR)
+    return greedy_subspace(tokens.features, k, relevance**settings.alpha)
+
+
+def cdpruner(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
+    """Greedy MAP of the determinantal point process ``L = diag(r) S diag(r)``, S the cosines (CDPruner, 2506.10967).
+
+    CDPruner takes r from CLIP's text tower and negates it on LLaVA. Not every model has such a tower, so here r is
+    the relevance that ResPrune uses, in the language model's own embedding space and not negated; it is 1 where the
+    question names nothing. ``settings.alpha`` and ``settings.sign`` are not used.
+    """
+    # L is the Gram matrix of the rows scaled by r / |v|: weights of the square, and no normalised copy is needed.
+    scale = tokens.features.float().norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny ** 0.25).reciprocal()
+    if tokens.relevance is not None:
+        scale = scale * tokens.relevance
+    return greedy_subspace(tokens.features, k, scale.square())

@@ -1,0 +1,94 @@
+"""Between a question and a prompt: write one into the chat template, and find it there again."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+
+_MARK = "\0"  # around each special token, so that one that a user typed as text is not taken for it
+_SENTINEL = "zqz"
+
+
+def build_inputs(processor: ProcessorMixin, image: Any, question: str) -> BatchFeature:
+    """What ``model.generate`` needs for one question about one image, by the processor's own chat template.
+
+    Special tokens in the question stay text: typing ``<image>`` or ``</s>`` neither adds an image nor ends a turn.
+
+    Args:
+        processor: with a chat template.
+        image: as its image processor takes it, such as an RGB ``PIL.Image.Image``.
+        question: of any content.
+
+    Returns:
+        ``input_ids`` and ``attention_mask`` ``[1, S]``, ``pixel_values`` and what else the family needs.
+    """
+    content = [{"type": "image", "image": image}, {"type": "text", "text": question}]
+    messages = [{"role": "user", "content": content}]
+    options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+    tokenizer = processor.tokenizer
+    if any(token.content in question for token in tokenizer.added_tokens_decoder.values()):
+        template = processor.chat_template
+        if tokenizer("").input_ids and not _rendered(processor, [_SENTINEL]).startswith(tokenizer.bos_token):
+            # Text with marked tokens is not given to the tokenizer's post-processor, which would put this token there.
+            template = "{{ bos_token }}" + template
+        options |= {"sanitize_control_tokens": True, "chat_template": template}
+    return processor.apply_chat_template(messages, **options)
+
+
+def question_of(processor: ProcessorMixin, input_ids: Sequence[int] | torch.Tensor) -> str:
+    """The words of the last user turn in a prompt, without those that the chat template adds.
+
+    Works for prompts written by hand in the template's manner, with a system text in front or without. Where the
+    template's words are not found, or there is no template, all words of the prompt are returned.
+
+    Args:
+        processor: that made the prompt.
+        input_ids: ``[S]``, one row of it; padding and image tokens are passed over.
+    """
+    text = _words(processor, torch.as_tensor(input_ids).tolist())
+    if processor.chat_template:
+        tokenizer = processor.tokenizer
+        frame = tokenizer(_rendered(processor, [_SENTINEL] * 3), add_special_tokens=False).input_ids
+        pieces = [piece.strip() for piece in _words(processor, frame).split(_SENTINEL)]
+        if len(pieces) == 4:
+            text = _last_turn(text, *pieces)
+    return " ".join(re.sub(f"{_MARK}.*?{_MARK}", " ", text).split())
+
+
+def _last_turn(text: str, first_user: str, assistant: str, next_user: str, end: str) -> str:
+    """The last user turn of a chat, given the words before the turns of each and those at the end."""
+    text = text.strip().removesuffix(end)
+    if assistant and next_user:
+        turns = re.split(f"{re.escape(assistant)}.*?{re.escape(next_user)}", text, flags=re.DOTALL)
+        if len(turns) > 1:
+            return turns[-1]
+    for header in (first_user, next_user):
+        if header and header in text:
+            return text.split(header, 1)[1]
+    return text
+
+
+def _rendered(processor: ProcessorMixin, turns: list[str]) -> str:
+    """The template's text for a chat without images, in which user and assistant say ``turns`` in alternation."""
+    messages = [
+        {"role": role, "content": [{"type": "text", "text": text}]}
+        for role, text in zip(itertools.cycle(["user", "assistant"]), turns, strict=False)
+    ]
+    return processor.apply_chat_template(messages, add_generation_prompt=True)
+
+
+def _words(processor: ProcessorMixin, ids: list[int]) -> str:
+    """Text of a prompt: image tokens, padding and the start of text left out, other special tokens marked."""
+    tokenizer: PreTrainedTokenizerBase = processor.tokenizer
+    special = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    silent = {processor.image_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id}
+    words = []
+    for is_special, run in itertools.groupby((i for i in ids if i not in silent), special.__contains__):
+        if is_special:
+            words += [f"{_MARK}{special[i]}{_MARK}" for i in run]
+        else:
+            words.append(tokenizer.decode(list(run)).replace(_MARK, ""))
+    return "".join(words)

@@ -1,0 +1,214 @@
+"""One call of ``generate``: choose the visual tokens of its images, and write the call to make instead."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+from transformers import PreTrainedModel, ProcessorMixin
+from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
+from transformers.utils.generic import is_flash_attention_requested
+
+from resprune.callers import CallersPrompt, setting
+from resprune.errors import InputError
+from resprune.layouts import layout_of
+from resprune.measure import now_ms
+from resprune.prune import Nouns, PruneResult, prune
+from resprune.sequence import Shortened, end_of, shorten
+from resprune.settings import Settings
+
+_ALIGNED = ("token_type_ids", "mm_token_type_ids")  # inputs of one value a column, beside the mask and the positions
+_ON_CACHE = "_resprune_prompt"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of ``generate`` with a shortened prompt.
+
+    Attributes:
+        call: its arguments.
+        prompt: the caller's.
+        shortened: what is sent of it.
+        results: what happened to each image.
+    """
+
+    call: dict[str, Any]
+    prompt: CallersPrompt
+    shortened: Shortened
+    results: list[PruneResult]
+
+
+def prepare(
+    model: PreTrainedModel, processor: ProcessorMixin, settings: Settings, call: dict[str, Any]
+) -> Request | None:
+    """The request to make instead of ``call``; ``None`` where it is to be left alone.
+
+    Raises:
+        InputError: if it asks for what cannot be done with a shortened prompt, or its images do not fit its prompts.
+    """
+    return _request(model, processor, settings, call) if _concerns_us(model, call) else None
+
+
+def remember(request: Request, output: ModelOutput | torch.Tensor) -> None:
+    """Note on the KV cache what is in it, so that a later call can go on from it, or from a copy of it."""
+    sequences = output if isinstance(output, torch.Tensor) else output.sequences
+    for cache in (request.call.get("past_key_values"), getattr(output, "past_key_values", None)):
+        if cache is not None:
+            setattr(cache, _ON_CACHE, request.shortened.repeated(len(sequences)))
+
+
+def _concerns_us(model: PreTrainedModel, call: dict[str, Any]) -> bool:
+    """Whether a call has images, or goes on from a cache that was shortened."""
+    ids, mask = call.get("input_ids"), call.get("attention_mask")
+    encoded, pixels = _encoded(call) is not None, call.get("pixel_values") is not None
+    limit = setting(model, call, "max_length") if setting(model, call, "max_new_tokens") is None else None
+    # What generate() refuses, it refuses best by itself, in the caller's own numbers.
+    refused = (
+        ids is None
+        or call.get("inputs_embeds") is not None
+        or (mask is not None and mask.ndim != 2)
+        or (encoded and pixels)
+        or (limit is not None and limit <= ids.shape[1])
+    )
+    if refused or not (encoded or pixels or _earlier(call)):
+        return False
+    if call.get("assistant_model") is not None:
+        raise InputError("An assistant_model cannot follow a pruned prompt; leave it out, or detach the model first.")
+    return True
+
+
+def _encoded(call: dict[str, Any]) -> ModelOutput | None:
+    """The images that a caller encoded."""
+    return (call.get("mm_encoder_outputs") or {}).get("image")
+
+
+def _earlier(call: dict[str, Any]) -> Shortened | None:
+    """The shortened prompt that filled the cache from which a call goes on."""
+    cache = call.get("past_key_values")
+    return getattr(cache, _ON_CACHE, None) if cache is not None and cache.get_seq_length() else None
+
+
+@torch.no_grad()
+def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settings, call: dict[str, Any]) -> Request:
+    ids, cached = call["input_ids"], _in_cache(call)
+    mask, filler = _mask_and_filler(model, call)
+    # A call that goes on from a cache may give the new tokens only, beside the mask of all.
+    full = pad(ids, (mask.shape[1] - ids.shape[1], 0), value=filler)
+    is_image = full == model.config.image_token_id
+    is_image[:, : end_of(cached)] = False
+    features = _features(model, call)
+
+    started = now_ms(model.device)
+    rows = _rows(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in features])
+    nouns = {row: Nouns.of(model, processor, full[row][mask[row].bool()]) for row in set(rows)}
+    coords = layout_of(model).coords(model, features, call)
+    chosen = [prune(*image, nouns[row], settings) for *image, row in zip(features, coords, rows, strict=True)]
+    dropped = torch.zeros_like(is_image)
+    if chosen:
+        dropped[is_image] = ~torch.cat([stays for stays, _ in chosen]).to(ids.device)
+    shortened = shorten(mask, dropped, cached, force_padding=_needs_mask(model, call))
+
+    positions = call.get("position_ids")
+    if positions is None:
+        positions = model._prepare_position_ids_for_generation(full, {**call, "attention_mask": mask})
+    sent_ids = shortened.take(full, filler)
+    if ids.shape[1] < full.shape[1]:
+        sent_ids = sent_ids[:, cached.shape[1] :]
+    prompt = CallersPrompt(ids, sent_ids.shape[1])
+    new = {name: value for name, value in call.items() if name != "pixel_values"} | prompt.translate(model, call)
+    new |= {name: shortened.take(call[name], 0) for name in _ALIGNED if call.get(name) is not None}
+    new |= {"input_ids": sent_ids, "position_ids": shortened.take(positions, 0)}
+    new |= {"attention_mask": shortened.take(mask, 0)}
+    if features:
+        sent = shortened.sent()[is_image].split([len(tokens) for tokens in features])
+        kept = [tokens[flags.to(tokens.device)] for tokens, flags in zip(features, sent, strict=True)]
+        encoded = {"image": BaseModelOutputWithPooling(pooler_output=kept)}
+        new["mm_encoder_outputs"] = (call.get("mm_encoder_outputs") or {}) | encoded
+    results = [result for _, result in chosen]
+    shared = now_ms(model.device) - started - sum(result.select_ms for result in results)
+    results = [replace(result, select_ms=result.select_ms + shared / len(results)) for result in results]
+    return Request(new, prompt, shortened, results)
+
+
+def _features(model: PreTrainedModel, call: dict[str, Any]) -> list[torch.Tensor]:
+    """``[n, D]`` visual tokens of each image of a call."""
+    encoded = _encoded(call)
+    if encoded is None and call.get("pixel_values") is not None:
+        encoded = encode(model, call)
+    return [] if encoded is None else list(encoded.pooler_output)
+
+
+def _in_cache(call: dict[str, Any]) -> torch.Tensor:
+    """``[B, P]`` columns of the caller's prompt that the KV cache of a call holds."""
+    ids, cache, earlier = call["input_ids"], call.get("past_key_values"), _earlier(call)
+    entries = 0 if cache is None else cache.get_seq_length()
+    if earlier is None:
+        return torch.arange(entries, device=ids.device).expand(len(ids), -1)
+    return earlier.repeated(len(ids)).in_cache(entries)
+
+
+def _mask_and_filler(model: PreTrainedModel, call: dict[str, Any]) -> tuple[torch.Tensor, int]:
+    """The attention mask of a call, or the one that ``generate`` makes where it has none, and a token for padding."""
+    pad_id, ends = setting(model, call, "pad_token_id"), setting(model, call, "eos_token_id")
+    mask = call.get("attention_mask")
+    if mask is None:
+        tells = pad_id is not None and pad_id not in (ends if isinstance(ends, list) else [ends])
+        mask = call["input_ids"].ne(pad_id).long() if tells else torch.ones_like(call["input_ids"])
+    return mask, pad_id or 0
+
+
+@torch.no_grad()
+def encode(model: PreTrainedModel, inputs: Mapping[str, Any]) -> ModelOutput:
+    """Encode images once, for any number of calls: ``generate(..., mm_encoder_outputs={"image": encode(...)})``.
+
+    Args:
+        model: of a supported family, attached or not.
+        inputs: what the processor made; ``pixel_values`` is then not to be given to ``generate``.
+
+    Returns:
+        ``pooler_output``, a list of ``[n, D]`` projected visual tokens, one an image.
+
+    Raises:
+        InputError: if there are no images in ``inputs``.
+    """
+    if inputs.get("pixel_values") is None:
+        raise InputError("There is no image in the inputs; give the processor one.")
+    encoder = model.base_model.get_image_features
+    known = inspect.signature(encoder).parameters.keys() - {"kwargs"}
+    output = encoder(**{name: inputs[name] for name in known & inputs.keys()}, return_dict=True)
+    return BaseModelOutputWithPooling(pooler_output=list(output.pooler_output))
+
+
+def _rows(placeholders: list[int], images: list[int]) -> list[int]:
+    """The row of the batch in which each image stands.
+
+    Args:
+        placeholders: image tokens of each row.
+        images: visual tokens of each image.
+
+    Raises:
+        InputError: if they do not fit.
+    """
+    rows, left = [], iter(images)
+    for row, room in enumerate(placeholders):
+        while room > 0 and (tokens := next(left, None)) is not None:
+            rows.append(row)
+            room -= tokens
+        if room != 0:
+            break
+    if len(rows) != len(images) or sum(images) != sum(placeholders):
+        raise InputError(
+            f"The prompts have {placeholders} image tokens, but the images are {images} visual tokens; "
+            "do not truncate prompts, and give the images in their order."
+        )
+    return rows
+
+
+def _needs_mask(model: PreTrainedModel, call: dict[str, Any]) -> bool:
+    """Whether gaps between positions would be taken for the seams of packed sequences, unless there is a mask.
+
+    transformers does so without a KV cache, and in its flash attention; ``generate`` drops a mask of ones.
+    """
+    return setting(model, call, "use_cache") is False or is_flash_attention_requested(model.config.get_text_config())

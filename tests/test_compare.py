@@ -1,0 +1,416 @@
+"""Two answers to one question: what they say, what they cost, and how they end."""
+
+import io
+import json
+import threading
+import time
+from contextlib import contextmanager
+from itertools import pairwise
+
+import pytest
+import torch
+from PIL import Image
+from tiny import picture, tiny_llava
+
+from resprune.attach import attach, detach, pruned
+from resprune.compare import WARM_UP_TOKENS, answer, compare
+from resprune.errors import InputError
+from resprune.generation import Generation
+from resprune.images import MAX_QUESTION
+from resprune.methods import METHODS
+from resprune.prompt import build_inputs
+from resprune.settings import Settings
+
+QUESTION = "What animal is in the picture?"
+FEW = Settings(keep=4)
+KEYS = ["answer", "model", "method", "tokens_total", "tokens_kept", "kept", "nouns", "encode_ms", "select_ms"]
+KEYS += ["prefill_ms", "ttft_ms", "tpot_ms", "total_ms", "kv_bytes", "peak_bytes", "notes"]
+
+
+def ask(model, processor, question=QUESTION, settings=FEW, image=None, tokens=8, **options):
+    """Both answers."""
+    image = picture() if image is None else image
+    updates = list(compare(model, processor, image, question, settings, max_new_tokens=tokens, **options))
+    return tuple(update.answer for update in updates if update.stage == "done")
+
+
+def text_of(model, processor, question=QUESTION, tokens=8):
+    """What ``generate`` itself answers."""
+    inputs = build_inputs(processor, picture(), question)
+    output = model.generate(**inputs, max_new_tokens=tokens, do_sample=False)[:, inputs["input_ids"].shape[1] :]
+    return processor.tokenizer.decode(output[0], skip_special_tokens=True).rstrip("\ufffd").strip()
+
+
+@contextmanager
+def counted(module):
+    """The lengths of what a module is given, call by call."""
+    calls = []
+
+    def note(_, __, arguments):
+        states = arguments.get("inputs_embeds")
+        calls.append(states.shape[1] if states is not None else None)
+
+    hook = module.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield calls
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def clean(model):
+    """The model leaves the block as it came in: nothing attached, no hook, no thread at work."""
+    decoder = model.get_decoder()
+    before = [dict(part) for part in (vars(model), decoder._forward_hooks, decoder._forward_pre_hooks)]
+    yield
+    assert [dict(part) for part in (vars(model), decoder._forward_hooks, decoder._forward_pre_hooks)] == before
+    assert not [thread for thread in threading.enumerate() if thread.name == "generate"]
+
+
+def test_the_answers_are_those_of_generate(tiny):
+    model, processor = tiny
+    full, few = ask(model, processor)
+    assert full.answer == text_of(model, processor)
+    with pruned(model, processor, keep=4):
+        assert few.answer == text_of(model, processor)
+    assert full.answer != few.answer
+
+
+@pytest.mark.parametrize("keep", [36, 1000, 1.0])
+def test_with_all_tokens_kept_the_answers_are_the_same(tiny, keep):
+    full, everything = ask(*tiny, settings=Settings(keep=keep))
+    assert everything.answer == full.answer
+    assert everything.tokens_kept == full.tokens_kept == full.tokens_total == 36
+    assert sorted(everything.kept) == full.kept == [(0, row, col) for row in range(6) for col in range(6)]
+    assert everything.kv_bytes == full.kv_bytes
+    assert any("more than the 36 tokens" in note for note in everything.notes) == (keep == 1000)
+
+
+def test_json_has_the_promised_fields(tiny):
+    full, few = (json.loads(json.dumps(side.as_dict())) for side in ask(*tiny))
+    assert list(full) == list(few) == KEYS
+    assert (full["method"], full["nouns"], full["select_ms"]) == ("full", [], 0)
+    assert (few["method"], few["tokens_total"], few["tokens_kept"], len(few["kept"])) == ("resprune", 36, 4, 4)
+    assert few["nouns"] == ["animal", "picture"]
+    assert all(len(place) == 3 for place in few["kept"])
+
+
+def test_kv_bytes_are_exact(tiny):
+    model, processor = tiny
+    prompt = build_inputs(processor, picture(), QUESTION)["input_ids"].shape[1]
+    text = model.config.get_text_config()
+    entry = text.num_hidden_layers * 2 * text.num_key_value_heads * text.head_dim * 4
+    full, few = ask(model, processor, tokens=5)
+    assert full.kv_bytes == entry * (prompt + 4)  # the last token is never read
+    assert few.kv_bytes == full.kv_bytes - entry * 32
+
+
+def test_times_add_up(tiny):
+    for side in ask(*tiny, tokens=8):
+        assert min(side.encode_ms, side.prefill_ms, side.total_ms, side.peak_bytes + 1) > 0
+        assert side.encode_ms + side.select_ms + side.prefill_ms <= side.ttft_ms < side.total_ms
+        assert side.tpot_ms == pytest.approx((side.total_ms - side.ttft_ms) / 7)
+    assert side.select_ms > 0
+    assert [side.tpot_ms for side in ask(*tiny, tokens=1)] == [None, None]
+
+
+def test_slow_parts_are_charged_to_their_own_figure(tiny, monkeypatch):
+    model, processor = tiny
+    ask(model, processor)  # warm
+    method = METHODS["resprune"]
+
+    def slow_method(*arguments):
+        time.sleep(0.3)
+        return method(*arguments)
+
+    monkeypatch.setitem(METHODS, "resprune", slow_method)
+    full, few = ask(model, processor)
+    assert few.select_ms > 300 and few.ttft_ms > few.prefill_ms + 300
+    monkeypatch.undo()
+    hooks = [model.model.vision_tower.register_forward_pre_hook(lambda *_: time.sleep(0.3))]
+    full, few = ask(model, processor)
+    assert full.encode_ms == few.encode_ms > 300 and min(full.ttft_ms, few.ttft_ms) > 300
+    hooks[0].remove()
+    hooks = [model.get_decoder().register_forward_pre_hook(lambda *_: time.sleep(0.1))]
+    full, few = ask(model, processor, tokens=3)
+    assert min(full.tpot_ms, few.tpot_ms) > 100 and max(full.encode_ms, few.encode_ms) < 300
+    assert min(full.total_ms, few.total_ms) > 300
+    hooks[0].remove()
+
+
+def test_what_happens_is_told_in_order(tiny):
+    updates = list(compare(*tiny, picture(), QUESTION, FEW, max_new_tokens=8))
+    stages = [(update.side, update.stage) for update in updates]
+    seen = [stage for i, stage in enumerate(stages) if i == 0 or stage != stages[i - 1]]
+    full = [("full", stage) for stage in ("encode", "prefill", "decode", "done")]
+    few = [("pruned", stage) for stage in ("select", "prefill", "decode", "done")]
+    assert seen == full + few
+    assert [update.prune is not None for update in updates if update.stage == "select"] == [False, True]
+    chosen = next(update.prune for update in updates if update.prune)
+    assert all(u.prune is (chosen if u.side == "pruned" else None) for u in updates if u.stage in ("decode", "done"))
+    for side in ("full", "pruned"):
+        texts = [update.text for update in updates if update.side == side and update.text]
+        assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
+        assert texts[-1] == next(u.answer.answer for u in updates if u.side == side and u.answer)
+        assert len(set(texts)) > 2
+
+
+def test_a_picture_is_encoded_once_for_both_sides_and_the_first_question_is_warmed_up(tiny):
+    model, processor = tiny
+    prompt = build_inputs(processor, picture(), QUESTION)["input_ids"].shape[1]
+    short = prompt - 32
+    with counted(model.model.vision_tower) as encoded, counted(model.get_decoder()) as read:
+        ask(model, processor, tokens=4)
+        warm_up = [prompt, *[1] * (WARM_UP_TOKENS - 1), short, *[1] * (WARM_UP_TOKENS - 1)]
+        assert read == [*warm_up, prompt, 1, 1, 1, short, 1, 1, 1]
+        read.clear(), encoded.clear()
+        ask(model, processor, tokens=4)
+        assert read == [prompt, 1, 1, 1, short, 1, 1, 1]
+        assert len(encoded) == 1
+
+
+def test_a_single_answer_warms_up_its_own_side_only(tiny):
+    model, processor = tiny
+    with counted(model.get_decoder()) as read:
+        updates = list(answer(model, processor, picture(), QUESTION, FEW, max_new_tokens=3))
+        assert [update.side for update in updates] == ["pruned"] * len(updates)
+        assert updates[-1].answer.tokens_kept == 4
+        assert len(read) == WARM_UP_TOKENS + 3
+        read.clear()
+        (full,) = [u.answer for u in answer(model, processor, picture(), QUESTION, max_new_tokens=3) if u.answer]
+        assert full.method == "full" and len(read) == WARM_UP_TOKENS + 3
+
+
+def stopped_at(tiny, side, tokens=50):
+    """Updates of a comparison that is stopped once ``side`` has answered three tokens, and how much was read then."""
+    model, processor = tiny
+    stop, seen, updates = threading.Event(), 0, []
+    with counted(model.get_decoder()) as read:
+        for update in compare(model, processor, picture(), QUESTION, FEW, max_new_tokens=tokens, stop=stop):
+            updates.append(update)
+            seen += (update.side, update.stage) == (side, "decode")
+            if seen == 3 and not stop.is_set():
+                stop.set()
+                before = len(read)
+    return updates, len(read) - before
+
+
+@pytest.fixture
+def slow(tiny):
+    """A model that takes 20 ms a token, so that tests can tell what came after what."""
+    model, processor = tiny
+    ask(model, processor, tokens=1)  # warm
+    model.get_decoder().layers[0].register_forward_pre_hook(lambda *_: time.sleep(0.02))
+    return model, processor
+
+
+@pytest.mark.parametrize("side", ["full", "pruned"])
+def test_stop_stops_within_a_token(slow, side):
+    updates, read = stopped_at(slow, side)
+    assert read <= 2
+    assert (updates[-1].side, updates[-1].stage, updates[-1].answer) == (side, "stopped", None)
+    assert updates[-1].text.startswith(updates[-2].text)
+    assert {update.side for update in updates} == ({"full"} if side == "full" else {"full", "pruned"})
+    assert len(ask(*slow, tokens=2)) == 2
+
+
+def test_what_is_stopped_before_it_began_is_not_run(tiny):
+    model, processor = tiny
+    stop = threading.Event()
+    stop.set()
+    with counted(model.model.vision_tower) as encoded, counted(model.get_decoder()) as read:
+        updates = list(compare(model, processor, picture(), QUESTION, FEW, stop=stop))
+    assert [update.stage for update in updates] == ["encode", "stopped"] and not read and not encoded
+
+
+def test_a_warm_up_that_was_stopped_is_done_again(tiny):
+    model, processor = tiny
+    stop = threading.Event()
+    hook = model.get_decoder().register_forward_pre_hook(lambda *_: stop.set())
+    assert [u.stage for u in compare(model, processor, picture(), QUESTION, FEW, stop=stop)] == ["encode", "stopped"]
+    hook.remove()
+    with counted(model.get_decoder()) as read:
+        ask(model, processor, tokens=3)
+    assert len(read) == 2 * (WARM_UP_TOKENS + 3)
+
+
+@pytest.mark.parametrize("side", ["full", "pruned"])
+def test_closing_the_iterator_stops_the_device(slow, side):
+    model, processor = slow
+    stop = threading.Event()
+    with clean(model):
+        updates = compare(model, processor, picture(), QUESTION, FEW, max_new_tokens=500, stop=stop)
+        with counted(model.get_decoder()) as read:
+            next(update for update in updates if (update.side, update.stage) == (side, "decode"))
+            updates.close()
+            before = len(read)
+            time.sleep(0.1)
+            assert len(read) == before
+    assert not stop.is_set(), "the event is the caller's"
+    assert len(ask(model, processor, tokens=2)) == 2
+
+
+@pytest.mark.parametrize("tokens_before", [0, 3], ids=["prefill", "decode"])
+@pytest.mark.parametrize(
+    ("error", "expected", "says"),
+    [
+        (RuntimeError("a bug"), RuntimeError, "a bug"),
+        (KeyboardInterrupt("now"), KeyboardInterrupt, "now"),
+        (InputError("That cannot be done."), InputError, "That cannot be done."),
+        (torch.OutOfMemoryError("CUDA out of memory"), InputError, "Memory does not suffice"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: ..."), InputError, "Memory does not suffice"),
+        (MemoryError(), InputError, "Memory does not suffice"),
+    ],
+    ids=["bug", "interrupt", "input", "cuda memory", "cpu memory", "memory"],
+)
+def test_an_error_of_the_worker_reaches_the_caller(tiny, error, expected, says, tokens_before):
+    model, processor = tiny
+    ask(model, processor, tokens=1)  # warm
+    calls = []
+
+    def fail(*_):
+        calls.append(1)
+        if len(calls) == 8 + tokens_before + 1:  # on the pruned side
+            raise error
+
+    hook = model.get_decoder().register_forward_pre_hook(fail)
+    with clean(model), pytest.raises(expected, match=says):
+        ask(model, processor, tokens=8)
+    hook.remove()
+    assert len(ask(model, processor, tokens=2)) == 2
+
+
+def test_updates_may_be_read_from_any_thread(tiny):
+    model, processor = tiny
+    updates, seen = compare(model, processor, picture(), QUESTION, FEW, max_new_tokens=4), []
+    while True:
+        reader = threading.Thread(target=lambda: seen.append(next(updates, None)))
+        reader.start()
+        reader.join()
+        if seen[-1] is None:
+            break
+    assert [update.answer.answer for update in seen[:-1] if update.answer] == [
+        side.answer for side in ask(model, processor, tokens=4)
+    ]
+
+
+def test_a_model_that_is_attached_is_refused(tiny):
+    model, processor = tiny
+    attach(model, processor, keep=4)
+    with pytest.raises(InputError, match="detach"):
+        ask(model, processor)
+    detach(model)
+    assert len(ask(model, processor, tokens=2)) == 2
+
+
+def test_the_full_side_is_full_whatever_is_attached_meanwhile(tiny):
+    model, processor = tiny
+    expected, _ = ask(model, processor)
+    updates = compare(model, processor, picture(), QUESTION, FEW, max_new_tokens=8)
+    next(updates)
+    attach(model, processor, keep=4)
+    full = next(update.answer for update in updates if update.answer)
+    assert full.answer == expected.answer and full.kv_bytes == expected.kv_bytes
+    with pytest.raises(InputError, match="detach"):
+        next(update for update in updates if update.stage == "done")
+    detach(model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"question": " "}, "question is empty"),
+        ({"question": "x" * 100_000}, "100,000 characters"),
+        ({"image": b"no picture"}, "no picture"),
+        ({"image": "/no/such/file.png"}, "no file"),
+        ({"tokens": 0}, "at least 1"),
+        ({"tokens": 5000}, "room for 4096"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_and_the_next_question_answered(tiny, changes, says):
+    model, processor = tiny
+    with clean(model), pytest.raises(InputError, match=says):
+        ask(model, processor, **changes)
+    assert len(ask(model, processor, tokens=2)) == 2
+
+
+def test_a_question_too_long_for_the_model_is_refused():
+    model, processor = tiny_llava(grid=2)
+    model.config.text_config.max_position_embeddings = 60
+    assert len(ask(model, processor, question="What is it?", tokens=2)) == 2
+    with pytest.raises(InputError, match="room for 60; shorten the question"):
+        ask(model, processor, question="What " * 60, tokens=2)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "<image>",
+        "What is <image> in <s> the picture </s>?",
+        "<pad>",
+        "图片里有什么动物",
+        "ما هذا؟",
+        "🐶👨‍👩‍👧?",
+        "a\0b",
+        "?" * MAX_QUESTION,
+    ],
+)
+def test_whatever_is_asked_is_answered(tiny, question):
+    for side in ask(*tiny, question=question, tokens=2):
+        assert side.tokens_total == 36
+
+
+@pytest.mark.parametrize("size", [(1, 1), (30, 3000), (3000, 30), (13, 7)])
+def test_pictures_of_any_shape_are_answered(tiny, size):
+    for side in ask(*tiny, image=Image.new("RGB", size), tokens=2):
+        assert side.tokens_total == 36
+
+
+def test_notes_about_the_picture_are_in_both_answers(tiny):
+    frames, file = [picture(0), picture(1)], io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    full, few = ask(*tiny, image=file.getvalue(), question="Is it?", tokens=2)
+    assert "only the first one" in full.notes[0] and "only the first one" in few.notes[0]
+    assert not any("No noun" in note for note in full.notes) and any("No noun" in note for note in few.notes)
+
+
+def test_an_answer_that_was_cut_off_says_so(tiny):
+    model, processor = tiny
+    full, _ = ask(model, processor, tokens=3)
+    assert "The answer was cut off after 3 tokens." in full.notes
+    # Let the third token end a text: then nothing is cut.
+    inputs = build_inputs(processor, picture(), QUESTION)
+    third = model.generate(**inputs, max_new_tokens=3, do_sample=False)[0, -1].item()
+    model.generation_config.eos_token_id = [third]
+    full, _ = ask(model, processor, tokens=3)
+    assert not any("cut off" in note for note in full.notes)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_answers(tiny, method):
+    _, few = ask(*tiny, settings=Settings(keep=0.25, method=method), tokens=2)
+    assert (few.method, few.tokens_kept, len(set(few.kept))) == (method, 9, 9)
+
+
+def test_a_model_that_samples_by_default_is_greedy_here(tiny):
+    model, processor = tiny
+    expected = [side.answer for side in ask(model, processor)]
+    model.generation_config.update(do_sample=True, temperature=5.0, num_beams=3)
+    assert [side.answer for side in ask(model, processor)] == expected
+
+
+def test_half_a_character_is_never_shown(tiny):
+    model, processor = tiny
+    written = "é🐶 ok"
+    ids = processor.tokenizer(written, add_special_tokens=False).input_ids
+    assert len(ids) > len(written), "characters are several tokens here"
+
+    def generate(streamer, **_):
+        streamer.put(torch.zeros(1, 5, dtype=torch.long))
+        for token in ids:
+            streamer.put(torch.tensor([token]))
+        return type("Output", (), {"past_key_values": type("Cache", (), {"layers": []})})
+
+    with Generation(generate, model, processor.tokenizer, {}, len(ids), threading.Event()) as generation:
+        texts = list(generation)
+    assert list(dict.fromkeys(texts)) == ["", "é", "é🐶", "é🐶 o", "é🐶 ok"]

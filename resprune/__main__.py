@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from resprune.errors import InputError
+from resprune.evaluate.command import add_evaluate
 
 STAGES = {
     "encode": "encoding the picture",
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _Parser(prog="resprune", description="Keep the visual tokens that matter.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_answer, _add_compare, _add_models, _add_methods):
+    for add in (_add_answer, _add_compare, add_evaluate, _add_models, _add_methods):
         add(commands)
     options = parser.parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):

@@ -1,7 +1,7 @@
 """One picture, one question, two answers: with all visual tokens and with those that were kept, and what each cost."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from resprune.answers import Answer, Side, Update
 from resprune.attach import encode, pruned
 from resprune.errors import InputError
-from resprune.generation import Generation
+from resprune.generation import Generation, explained
 from resprune.images import OpenedImage, Source, checked_question, open_image
 from resprune.layouts import layout_of
 from resprune.measure import now_ms
@@ -108,20 +108,19 @@ def _answers(
     side = _name(sides[0])
     yield Update(side, "encode")
     warm = _WARM.setdefault(model, set())
-    for settings in sides:
-        if _name(settings) not in warm and not stop.is_set():
-            encoded = _encode(model, processor, opened, question, max_new_tokens)
-            for _ in _side(model, processor, encoded, settings, WARM_UP_TOKENS, stop):
-                pass
-            if not stop.is_set():
-                warm.add(_name(settings))
-    if not stop.is_set():
+    cold = [settings for settings in sides if _name(settings) not in warm]
+    if cold and not stop.is_set():
         encoded = _encode(model, processor, opened, question, max_new_tokens)
+        for settings in cold:
+            updates = list(_side(model, processor, encoded, settings, WARM_UP_TOKENS, stop))
+            warm |= {update.side for update in updates if update.stage == "done"}
+    if stop.is_set():
+        yield Update(side, "stopped")
+        return
+    encoded = _encode(model, processor, opened, question, max_new_tokens)
     for settings in sides:
-        if stop.is_set():
-            yield Update(_name(settings), "stopped")
+        if not (yield from _side(model, processor, encoded, settings, max_new_tokens, stop)):
             return
-        yield from _side(model, processor, encoded, settings, max_new_tokens, stop)
 
 
 def _name(settings: Settings | None) -> Side:
@@ -140,7 +139,10 @@ def _encode(
             f"The picture and the question take {length} tokens and the answer up to {max_new_tokens}, but the model "
             f"has room for {room}; shorten the question."
         )
-    output = encode(model, inputs)
+    try:
+        output = encode(model, inputs)
+    except Exception as error:
+        raise explained(error) from None
     ms = now_ms(model.device) - start
     coords = layout_of(model).coords(model, output.pooler_output, inputs)[0]
     patches = [tuple(place) for place in coords.tolist() if place[0] >= 0]
@@ -156,8 +158,12 @@ def _side(
     settings: Settings | None,
     max_new_tokens: int,
     stop: Event,
-) -> Iterator[Update]:
+) -> Generator[Update, None, bool]:
+    """Answer once; whether it came to its end."""
     side, prune, text = _name(settings), None, ""
+    if stop.is_set():
+        yield Update(side, "stopped")
+        return False
     pruning = pruned(model, processor, **asdict(settings)) if settings else nullcontext()
     inputs = encoded.inputs | {"mm_encoder_outputs": {"image": encoded.output}}
     yield Update(side, "select" if settings else "prefill")
@@ -174,8 +180,9 @@ def _side(
                     yield Update(side, "decode", text, prune=prune)
     if stop.is_set():
         yield Update(side, "stopped", text, prune=prune)
-        return
+        return False
     yield Update(side, "done", text, _answer(model, encoded, settings, prune, generation, text), prune)
+    return True
 
 
 def _answer(

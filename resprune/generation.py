@@ -99,7 +99,7 @@ class Generation:
             self.kv_bytes = kv_bytes(output.past_key_values)
             self._events.put(None)
         except BaseException as error:  # whatever it is, it belongs to the thread that waits for the answer
-            self._events.put(_explained(error))
+            self._events.put(explained(error))
 
     def _took(self, token: int) -> None:
         self.token_ms.append(now_ms(self._model.device))
@@ -140,7 +140,7 @@ def _ends(model: PreTrainedModel) -> list[int]:
     return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
-def _explained(error: BaseException) -> BaseException:
+def explained(error: BaseException) -> BaseException:
     """The error itself, unless it is a want of memory: that is a sentence for the user."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         if torch.cuda.is_available():

@@ -107,17 +107,20 @@ def find_nouns(text: str) -> list[Noun]:
         text: any text, without the words of a chat template.
 
     Returns:
-        Each lemma once, in order of appearance; nothing where there is no noun.
+        Each noun once, whatever its form, in order of appearance; nothing where there is no noun.
     """
     text = unicodedata.normalize("NFC", text).replace("\u2019", "'")  # the typographic apostrophe
     sentences = [_WORD.findall(sentence) for sentence in _SENTENCE.findall(text)]
     sentences = [[word for word in sentence if len(word) <= LONGEST] for sentence in sentences]
     language = _language(word.lower() for sentence in sentences for word in sentence)
-    nouns: dict[str, Noun] = {}
+    nouns, seen = [], set()
     for sentence in filter(None, sentences):
         for noun in _tagged_nouns(sentence, language):
-            nouns.setdefault(noun.lemma.casefold(), noun)
-    return list(nouns.values())
+            forms = {noun.lemma.casefold(), noun.surface.casefold()}
+            if seen.isdisjoint(forms):
+                nouns.append(noun)
+            seen |= forms
+    return nouns
 
 
 def _language(words: Iterable[str]) -> _Language:
@@ -143,7 +146,7 @@ def noun_embeddings(nouns: list[Noun], tokenizer: PreTrainedTokenizerBase, embed
     """Where each noun lies in the language model's input-embedding space.
 
     It is the mean over the noun's sub-tokens as they are inside a sentence, after a space and without special tokens.
-    The lemma is embedded, unless the vocabulary spells the word of the question in fewer pieces ("scissors").
+    The lemma is embedded, unless the vocabulary spells the word of the question in fewer pieces ("grapes").
 
     Args:
         nouns: J nouns.

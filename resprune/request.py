@@ -53,10 +53,9 @@ def prepare(
 
 def remember(request: Request, output: ModelOutput | torch.Tensor) -> None:
     """Note on the KV cache what is in it, so that a later call can go on from it, or from a copy of it."""
-    sequences = output if isinstance(output, torch.Tensor) else output.sequences
     for cache in (request.call.get("past_key_values"), getattr(output, "past_key_values", None)):
         if cache is not None:
-            setattr(cache, _ON_CACHE, request.shortened.repeated(len(sequences)))
+            setattr(cache, _ON_CACHE, request.shortened)
 
 
 def _concerns_us(model: PreTrainedModel, call: dict[str, Any]) -> bool:
@@ -102,7 +101,7 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
 
     started = now_ms(model.device)
     rows = _rows(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in features])
-    nouns = {row: Nouns.of(model, processor, full[row][mask[row].bool()]) for row in set(rows)}
+    nouns = {row: Nouns.of(model, processor, full[row]) for row in set(rows)}
     coords = layout_of(model).coords(model, features, call)
     chosen = [prune(*image, nouns[row], settings) for *image, row in zip(features, coords, rows, strict=True)]
     dropped = torch.zeros_like(is_image)

@@ -341,10 +341,12 @@ class TestEncoding:
         model.model.language_model.register_forward_pre_hook(
             lambda _, args, kwargs: sent.append(kwargs["inputs_embeds"]), with_kwargs=True
         )
-        with resprune.pruned(model, processor, keep=9):
+        with resprune.pruned(model, processor, keep=9, alpha=0):
             answer(model, inputs)
             (result,) = model.resprune.last
         assert (result.tokens_kept, result.tokens_total) == (9, TOKENS)
+        patches = resprune.encode(model, inputs).pooler_output[0][1:]
+        assert torch.equal(result.order, resprune.greedy_subspace(patches, 9).order)
         assert len(result.coords) == TOKENS
         cls = resprune.encode(model, inputs).pooler_output[0][0]
         assert sent[0].shape[1] == inputs["input_ids"].shape[1] - TOKENS + 9

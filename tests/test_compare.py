@@ -133,7 +133,7 @@ def test_slow_parts_are_charged_to_their_own_figure(tiny, monkeypatch):
     hooks[0].remove()
     hooks = [model.get_decoder().register_forward_pre_hook(lambda *_: time.sleep(0.1))]
     full, few = ask(model, processor, tokens=3)
-    assert min(full.tpot_ms, few.tpot_ms) > 100 and max(full.encode_ms, few.encode_ms) < 300
+    assert min(full.tpot_ms, few.tpot_ms, full.prefill_ms, few.prefill_ms) > 100
     assert min(full.total_ms, few.total_ms) > 300
     hooks[0].remove()
 
@@ -223,6 +223,18 @@ def test_what_is_stopped_before_it_began_is_not_run(tiny):
     assert [update.stage for update in updates] == ["encode", "stopped"] and not read and not encoded
 
 
+def test_stopped_between_the_sides_the_pruned_one_is_not_run(tiny):
+    model, processor = tiny
+    stop, stages = threading.Event(), []
+    ask(model, processor, tokens=1)  # warm
+    with counted(model.get_decoder()) as read:
+        for update in compare(model, processor, picture(), QUESTION, FEW, max_new_tokens=3, stop=stop):
+            stages.append((update.side, update.stage))
+            if update.answer:
+                stop.set()
+    assert stages[-2:] == [("full", "done"), ("pruned", "stopped")] and len(read) == 3
+
+
 def test_a_warm_up_that_was_stopped_is_done_again(tiny):
     model, processor = tiny
     stop = threading.Event()
@@ -239,7 +251,7 @@ def test_closing_the_iterator_stops_the_device(slow, side):
     model, processor = slow
     stop = threading.Event()
     with clean(model):
-        updates = compare(model, processor, picture(), QUESTION, FEW, max_new_tokens=500, stop=stop)
+        updates = compare(model, processor, picture(), QUESTION, FEW, max_new_tokens=40, stop=stop)
         with counted(model.get_decoder()) as read:
             next(update for update in updates if (update.side, update.stage) == (side, "decode"))
             updates.close()
@@ -276,6 +288,19 @@ def test_an_error_of_the_worker_reaches_the_caller(tiny, error, expected, says, 
     hook = model.get_decoder().register_forward_pre_hook(fail)
     with clean(model), pytest.raises(expected, match=says):
         ask(model, processor, tokens=8)
+    hook.remove()
+    assert len(ask(model, processor, tokens=2)) == 2
+
+
+def test_want_of_memory_while_encoding_is_told_too(tiny):
+    model, processor = tiny
+
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    hook = model.model.vision_tower.register_forward_pre_hook(fail)
+    with clean(model), pytest.raises(InputError, match="Memory does not suffice"):
+        ask(model, processor)
     hook.remove()
     assert len(ask(model, processor, tokens=2)) == 2
 

@@ -259,6 +259,43 @@ class TestChat:
         assert torch.equal(second.sequences, masked.sequences[:, start:])
         assert difference(second, masked) < 1e-4
 
+    @pytest.mark.parametrize("new_only", [True, False])
+    def test_with_all_tokens_no_bit_changes(self, tiny, new_only):
+        model, processor = tiny
+        inputs = prompt_inputs(processor, PROMPTS["batch with padding"])
+        more = processor.tokenizer(self.MORE, add_special_tokens=False, return_tensors="pt").input_ids.expand(2, -1)
+
+        def second_turn():
+            first = generate(model, inputs)
+            ids = torch.cat([first.sequences, more], dim=1)
+            new = ids.shape[1] - inputs["input_ids"].shape[1]
+            mask = torch.nn.functional.pad(inputs["attention_mask"], (0, new), value=1)
+            ids = ids[:, first.past_key_values.get_seq_length() :] if new_only else ids
+            given = {"input_ids": ids, "attention_mask": mask, "past_key_values": first.past_key_values}
+            return generate(model, given, repetition_penalty=1.5, output_scores=True)
+
+        plain = second_turn()
+        with resprune.pruned(model, processor, keep=1.0):
+            same = second_turn()
+        assert torch.equal(same.sequences, plain.sequences)
+        assert torch.equal(torch.stack(same.scores), torch.stack(plain.scores))
+
+    def test_after_several_answers(self, chat):
+        model, processor, inputs, _, _, _, _ = chat
+        first = generate(model, inputs, do_sample=True, num_return_sequences=2)
+        hidden = hidden_mask(inputs, model.resprune.last).repeat_interleave(2, dim=0)
+        more = processor.tokenizer(self.MORE, add_special_tokens=False, return_tensors="pt").input_ids.expand(4, -1)
+        ids = torch.cat([first.sequences, more], dim=1)
+        new = ids.shape[1] - hidden.shape[1]
+        mask = torch.nn.functional.pad(inputs["attention_mask"].repeat_interleave(2, dim=0), (0, new), value=1)
+        hidden = torch.nn.functional.pad(hidden, (0, new), value=1)
+        given = {"input_ids": ids, "attention_mask": mask, "past_key_values": first.past_key_values}
+        second = generate(model, given)
+        inputs = inputs | {"pixel_values": inputs["pixel_values"].repeat_interleave(2, dim=0)}
+        masked = self.masked(model, inputs, ids, mask, hidden)
+        assert torch.equal(second.sequences, masked.sequences)
+        assert difference(second, masked) < 1e-4
+
     def test_another_image(self, chat):
         model, processor, inputs, first, ids, mask, hidden = chat
         new = processor(images=[picture(7)], text=f"USER: <image>\n{QUESTIONS[1]} ASSISTANT:", return_tensors="pt")

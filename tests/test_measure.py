@@ -64,18 +64,19 @@ def test_the_first_forward_pass_is_timed_and_no_other():
     with PrefillTimer(module, CPU) as timer:
         module(0.02)
         module(0.2)
-    assert 20 <= timer.ms < 150
+    assert 20 <= timer.ms < 190
     assert not module._forward_hooks and not module._forward_pre_hooks
 
 
 def test_the_passes_of_other_threads_are_not_timed():
     module = Slow()
     with PrefillTimer(module, CPU) as timer:
-        other = threading.Thread(target=module, args=(0.2,))
+        other = threading.Thread(target=module, args=(0.4,))
         other.start()
+        time.sleep(0.2)
         module(0.02)
         other.join()
-    assert 20 <= timer.ms < 150
+    assert 20 <= timer.ms < 190
 
 
 @pytest.mark.parametrize("resettable", [True, False], ids=["high-water mark", "sampling"])
@@ -90,6 +91,18 @@ def test_peak_memory_is_that_of_the_block(resettable, monkeypatch):
     with PeakMemory(CPU) as memory:
         pass
     assert memory.bytes < 10 * MB
+
+
+def test_memory_that_an_earlier_run_left_behind_hides_nothing():
+    def fill_heap() -> torch.Tensor:
+        """100 MB in pieces too small to go back to the system by themselves, since the last one stays."""
+        pieces = [torch.ones(8000, dtype=torch.float32) for _ in range(3125)]
+        return pieces[-1]
+
+    last = fill_heap()
+    with PeakMemory(CPU) as memory:
+        last = last + fill_heap()
+    assert memory.bytes > 80 * MB
 
 
 def test_sampling_ends_with_the_block_even_if_it_fails(monkeypatch):

@@ -103,22 +103,23 @@ class Batches(Dataset):
         side: int,
         dense: float,
         answers: bool,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         self.composer, self.prompt = composer, Prompt(tokenizer)
         self.seed, self.steps, self.batch, self.side = seed, steps, batch, side
         self.dense, self.answers = dense, answers
+        self.shard = shard  # this process's number, and how many share each batch
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> Batch:
-        seeds = [(self.seed, step, i) for i in range(self.batch)]
-        scenes = [
-            self.composer.scene(s, side=self.side, dense=i < self.dense * self.batch) for i, s in enumerate(seeds)
-        ]
+        mine = range(self.batch)[self.shard[0] :: self.shard[1]]
+        seeds = [(self.seed, step, i) for i in mine]
+        scenes = [self.composer.scene(s, side=self.side, dense=s[2] < self.dense * self.batch) for s in seeds]
         grid = self.side // 14
         offsets = np.random.default_rng((self.seed, step)).integers(0, 25 - grid, (self.batch, 2))
-        places = window(torch.from_numpy(offsets), grid)
+        places = window(torch.from_numpy(offsets[mine]), grid)
         text = None
         if self.answers:
             asked = [mixture(self.composer, scene, s) for scene, s in zip(scenes, seeds, strict=True)]

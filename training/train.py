@@ -1,4 +1,6 @@
-"""Train the bundled model, stage by stage, on the CPU: ``python -m training.train --out build/training``.
+"""Train the bundled model, stage by stage, on the CPU: ``torchrun --nproc-per-node 2 -m training.train``.
+
+Two processes of one thread each share every batch, which is half as fast again as one process of two threads.
 
 Each stage starts from the one before. A checkpoint is written every few minutes; the same command resumes. Every
 batch comes from the stage's seed and the step's number. No visual token is ever dropped: the early
@@ -7,13 +9,15 @@ stages see smaller pictures (a window of 12 x 12 patches at its place on the ful
 
 import argparse
 import json
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, Subset
@@ -46,14 +50,19 @@ class Stage:
     adamw: float
     warm_up: int = 30
     decay_from: float = 0.6
-    micro: int = 0  # pictures at a time, where memory asks for fewer than a batch; 0 = all
+    micro: int = 8  # pictures at a time, as many as the caches hold
+    tower: bool = True  # whether the vision tower learns too
 
 
 STAGES = (
     Stage("tower-168", 11, 520, 168, 48, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, decay_from=0.8, micro=24),
     Stage("tower-336", 12, 100, 336, 16, False, 1.0, 1.0, muon=1.2e-3, adamw=8e-4, micro=4),
-    Stage("answers-168", 13, 550, 168, 24, True, 0.25, 0.5, muon=1.5e-3, adamw=1e-3, micro=8),
-    Stage("answers-336", 14, 220, 336, 16, True, 0.0, 0.5, muon=8e-4, adamw=6e-4, decay_from=0.3, micro=4),
+    Stage("answers-168", 13, 200, 168, 24, True, 0.25, 0.5, muon=1.5e-3, adamw=1e-3, decay_from=1.0, micro=8),
+    # The tower names patches well by now: what is left to learn lies in the language model, at a rate too high for it.
+    Stage("language-168", 15, 420, 168, 24, True, 0.1, 0.3, muon=3e-3, adamw=1.5e-3, decay_from=0.5, tower=False),
+    Stage(
+        "language-336", 16, 320, 336, 16, True, 0.0, 0.3, muon=1.2e-3, adamw=8e-4, decay_from=0.2, micro=4, tower=False
+    ),
 )
 SMOKE = (
     Stage("tower-168", 11, 3, 168, 4, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, warm_up=1),
@@ -73,12 +82,14 @@ class Student(nn.Module):
             len(self.tokenizer), self.tokenizer.convert_tokens_to_ids("<image>")
         )
         self.colour = nn.Linear(HIDDEN, len(COLOURS))
+        self.tower_learns = True
         words = [self.tokenizer.encode(f" {w}")[0] for w in (*composer.words, "background")]
         self.register_buffer("words", torch.tensor(words), persistent=False)
 
     def see(self, pixels: np.ndarray, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """``(hidden, visual tokens)``, both ``[B, N, HIDDEN]``."""
-        hidden = patch_features(self.model, normalise(pixels), places)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tower_learns):
+            hidden = patch_features(self.model, normalise(pixels), places)
         return hidden, self.model.model.multi_modal_projector(hidden)
 
     def name_patches(self, visual: torch.Tensor) -> torch.Tensor:
@@ -128,14 +139,26 @@ def evaluate(student: Student, composer: Composer, *, side: int, answers: bool, 
             inside, outside = logits[truth == noun, noun], logits[(truth != noun) & (truth >= GROUND), noun]
             areas.append(float((inside[:, None] > outside).float().mean()))
         if answers:
-            for question in one_of_each(composer, scene, (EVALUATION_SEED, i, 1)):
-                found, wanted = student.answer_logits(visual, student.prompt.pack(places, [[question]]))
-                right.setdefault(question.label, []).append(bool((found.argmax(1) == wanted).all()))
+            asked = one_of_each(composer, scene, (EVALUATION_SEED, i, 1))
+            found, wanted = student.answer_logits(visual, student.prompt.pack(places, [asked]))
+            lengths = [len(student.prompt.block(question)[1]) for question in asked]
+            for question, hits in zip(asked, (found.argmax(1) == wanted).split(lengths), strict=True):
+                right.setdefault(question.label, []).append(bool(hits.all()))
     result = {"patches": round(float(np.mean(named)), 3), "auc": round(float(np.mean(areas)), 3)}
     if right:
         result["right"] = round(float(np.mean([r for rs in right.values() for r in rs])), 3)
         result["kinds"] = {k: round(float(np.mean(v)), 2) for k, v in sorted(right.items())}
     return result
+
+
+def add_up(parameters: list[nn.Parameter]) -> None:
+    """Sum the gradients of all processes, where several share each batch."""
+    if dist.is_initialized():
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([g.float().flatten() for g in gradients])
+        dist.all_reduce(flat)
+        for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(summed.view_as(gradient))
 
 
 def parts(batch: Batch, size: int) -> Iterator[Batch]:
@@ -151,9 +174,20 @@ def parts(batch: Batch, size: int) -> Iterator[Batch]:
         )
 
 
-def run_stage(stage: Stage, student: Student, composer: Composer, out: Path, log_every: int = 25) -> None:
+def run_stage(
+    stage: Stage,
+    student: Student,
+    composer: Composer,
+    out: Path,
+    *,
+    scenes: int = 48,
+    log_every: int = 25,
+    save_every: int = 50,
+    after_step: Callable[[int], None] = lambda done: None,
+) -> None:
     """Train one stage, resuming from its checkpoint; append what happens to ``out/log.jsonl``."""
     checkpoint = out / f"{stage.name}.pt"
+    student.tower_learns = stage.tower
     optimiser = Optimiser(
         [student],
         muon=stage.muon,
@@ -162,6 +196,7 @@ def run_stage(stage: Stage, student: Student, composer: Composer, out: Path, log
         warm_up=stage.warm_up,
         decay_from=stage.decay_from,
     )
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     first = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -176,12 +211,13 @@ def run_stage(stage: Stage, student: Student, composer: Composer, out: Path, log
         side=stage.side,
         dense=stage.dense,
         answers=stage.answers,
+        shard=(rank, world),
     )
     rest = Subset(batches, range(first, stage.steps))
     loader = DataLoader(rest, batch_size=None, num_workers=1, prefetch_factor=4)
     began, losses = time.time(), []
     for step, batch in enumerate(loader, first):
-        for part in parts(batch, stage.micro or stage.batch):
+        for part in parts(batch, stage.micro):
             share = len(part.pixels) / stage.batch
             hidden, visual = student.see(part.pixels, part.places)
             patch = student.patch_loss(hidden, visual, part)
@@ -191,16 +227,21 @@ def run_stage(stage: Stage, student: Student, composer: Composer, out: Path, log
                 loss = loss + answer
             (share * loss).backward()
             losses.append((float(patch.detach()), float(answer.detach())))
+        add_up(optimiser.parameters)
         optimiser.step(step)
         done = step + 1
+        if rank:
+            continue
+        if done % save_every == 0 or done == stage.steps:
+            torch.save({"step": done, **optimiser.state()}, checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").replace(checkpoint)
+        after_step(done)
         if done % log_every == 0 or done == stage.steps:
             line = {"stage": stage.name, "step": done, "seconds": round(time.time() - began, 1)}
             line["patch_loss"], line["answer_loss"] = (round(float(v), 3) for v in np.mean(losses, 0))
             losses = []
             if done % (4 * log_every) == 0 or done == stage.steps:
-                line |= evaluate(student, composer, side=stage.side, answers=stage.answers)
-                torch.save({"step": done, **optimiser.state()}, checkpoint.with_suffix(".tmp"))
-                checkpoint.with_suffix(".tmp").replace(checkpoint)
+                line |= evaluate(student, composer, side=stage.side, answers=stage.answers, scenes=scenes)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             print(json.dumps(line), flush=True)
@@ -211,14 +252,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/training"), help="checkpoints and log")
     parser.add_argument("--sprites", type=Path, default=Path("assets/sprites"))
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that everything runs")
-    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("gloo")
+    torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     composer = Composer(args.sprites)
     student = Student(composer)
     for stage in SMOKE if args.smoke else STAGES:
-        run_stage(stage, student, composer, args.out)
+        run_stage(stage, student, composer, args.out, scenes=2 if args.smoke else 48)
 
 
 if __name__ == "__main__":

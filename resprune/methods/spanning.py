@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from resprune.relevance import FLOOR
 from resprune.selection import Selection, greedy_subspace
 from resprune.tokens import VisualTokens
@@ -34,7 +32,7 @@ def cdpruner(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
     question names nothing. ``settings.alpha`` and ``settings.sign`` are not used.
     """
     # L is the Gram matrix of the rows scaled by r / |v|: weights of the square, and no normalised copy is needed.
-    scale = tokens.features.float().norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny ** 0.25).reciprocal()
+    scale = tokens.features.float().norm(dim=1).clamp_min(1e-9).reciprocal()  # whose square float32 still holds
     if tokens.relevance is not None:
         scale = scale * tokens.relevance
     return greedy_subspace(tokens.features, k, scale.square())

@@ -1,0 +1,1 @@
+"""The demo page: a thin Gradio front over :mod:`resprune`."""

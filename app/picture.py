@@ -1,0 +1,33 @@
+"""The picture that the user gives."""
+
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import ImageData
+
+
+def picture(value: str | None = None, **props: Any) -> gr.Image:
+    """Gradio's image input, to be dropped, pasted or chosen.
+
+    It hands on the path of the uploaded file as it is. Gradio itself would open, turn and convert the picture first,
+    with errors of its own; so the library alone judges what a picture is, and says so in a sentence.
+    """
+    image = gr.Image(
+        value,
+        type="filepath",
+        label="Picture",
+        show_label=False,
+        sources=["upload", "clipboard"],
+        buttons=[],
+        interactive=True,
+        placeholder="Drop a picture, paste one, or click",
+        alt_text="The picture that the question is about",
+        **props,
+    )
+    image.preprocess = _path  # not in a class of our own: for each, Gradio writes a .pyi file beside the source
+    return image
+
+
+def _path(payload: ImageData | None) -> str | None:
+    """Where the upload lies; Gradio has checked that it is among the uploads."""
+    return payload.path if payload else None

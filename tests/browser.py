@@ -1,0 +1,74 @@
+"""A real Chromium, and pages in it that notice what a page of ours must never do."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE = 240_000  # milliseconds; a busy machine is slow, a broken page is slow for ever
+SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
+
+
+def chromium_path() -> str:
+    """The browser that ``CHROMIUM`` names, else the first one on the path. Without one these tests fail."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if not found:
+        raise FileNotFoundError(f"There is no browser; install one of {', '.join(NAMES)}, or name one in CHROMIUM.")
+    return found
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium; as root it runs without its sandbox, which needs a user of its own."""
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=options)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def watched(
+    browser: Browser, address: str, width: int = 1440, height: int = 900, theme: str = "light"
+) -> Iterator[Page]:
+    """A page at ``address`` that must not complain in its console, nor ask another host for anything."""
+    complaints: list[str] = []
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(PATIENCE)
+    page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda r: None if _own(r.url, address) else complaints.append(f"request to {r.url}"))
+    page.goto(f"{address}?__theme={theme}")
+    page.wait_for_selector("#ask")
+    yield page
+    page.close()
+    assert complaints == []
+
+
+def _own(url: str, address: str) -> bool:
+    return url.startswith((address, "data:", "blob:"))
+
+
+def ask(page: Page, question: str | None = None) -> None:
+    """Ask, and wait for both answers."""
+    if question is not None:
+        page.locator("#question textarea").fill(question)
+    page.click("#ask")
+    page.wait_for_selector(".panel.pruned[data-stage=done]")
+    page.wait_for_selector("#chart .bartext", state="attached")
+
+
+def shoot(page: Page, name: str, full: bool = False) -> None:
+    """Store a screenshot, which a person is to look at."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.wait_for_timeout(400)  # transitions end
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full)
+
+
+def scrolls_sideways(page: Page) -> bool:
+    """Whether any part of the page lies right of the window."""
+    return page.evaluate("document.documentElement.scrollWidth > innerWidth")

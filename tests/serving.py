@@ -1,0 +1,45 @@
+"""The page, served to tests from this process."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.page import build
+from app.registry import Registry
+from app.server import launch
+
+
+@contextmanager
+def served(registry: Registry) -> Iterator[str]:
+    """Serve the page on a free port of the loopback; yields its address."""
+    demo = build(registry)
+    address = launch(demo, quiet=True)
+    registry.start()
+    try:
+        yield address
+    finally:
+        demo.close(verbose=False)
+
+
+@contextmanager
+def slowed(registry: Registry, seconds: float) -> Iterator[list[float]]:
+    """Make each forward pass of the language model take longer; yields the moments at which they began."""
+    began: list[float] = []
+
+    def wait(*_: object) -> None:
+        began.append(time.monotonic())
+        time.sleep(seconds)
+
+    hook = registry.loaded.model.model.language_model.register_forward_pre_hook(wait)
+    try:
+        yield began
+    finally:
+        hook.remove()
+
+
+def ready(registry: Registry) -> Registry:
+    """The registry, once its model is loaded."""
+    for _ in registry.wait():
+        pass
+    assert registry.failure is None, registry.failure
+    return registry

@@ -1,0 +1,153 @@
+"""The training of the bundled model: a few steps of it, its resumption, and what it must never do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from resprune.evaluate.scenes import Composer
+from resprune.models import assets_dir
+from training.batches import IGNORED, Batches
+from training.network import normalise, patch_features, window
+from training.optimise import publish
+from training.train import SMOKE, STAGES, Student, run_stage
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    return Composer(assets_dir() / "sprites")
+
+
+@pytest.fixture(scope="module")
+def student(composer: Composer) -> Student:
+    return Student(composer)
+
+
+def test_the_smoke_size_runs_and_exports_a_model_that_loads(tmp_path: Path) -> None:
+    train = [sys.executable, "-m", "training.train", "--smoke", "--out", str(tmp_path)]
+    subprocess.run(train, check=True, cwd=ROOT, capture_output=True, timeout=300)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["stage"] for line in lines] == [stage.name for stage in SMOKE]
+    assert all(np.isfinite(line["patch_loss"]) for line in lines)
+    checkpoint = tmp_path / f"{SMOKE[-1].name}.pt"
+    export = [sys.executable, "-m", "training.export", "--checkpoint", str(checkpoint), "--out", str(tmp_path / "hf")]
+    subprocess.run(export, check=True, cwd=ROOT, capture_output=True, timeout=300)
+    from resprune import load
+
+    model, processor = load(str(tmp_path / "hf"))
+    saved = torch.load(checkpoint, weights_only=True)["masters"]
+    assert sum(m.numel() for m in saved) > sum(p.numel() for p in model.parameters()) - 1
+    assert processor.image_processor.crop_size["height"] == 336
+
+
+def test_training_resumes_where_it_stopped(tmp_path: Path, composer: Composer) -> None:
+    stage = SMOKE[0]
+
+    def masters(folder: Path) -> list[torch.Tensor]:
+        return torch.load(folder / f"{stage.name}.pt", weights_only=True)["masters"]
+
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    for folder in (whole, halves):
+        folder.mkdir()
+    run_stage(stage, Student(composer), composer, whole, scenes=1)
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(done: int) -> None:
+        if done == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run_stage(stage, Student(composer), composer, halves, scenes=1, save_every=1, after_step=interrupt)
+    interrupted = masters(halves)
+    run_stage(stage, Student(composer), composer, halves, scenes=1)
+    assert all(torch.equal(a, b) for a, b in zip(masters(whole), masters(halves), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(interrupted, masters(halves), strict=True))
+
+
+def test_the_training_path_sees_what_the_stock_model_sees(composer: Composer, student: Student) -> None:
+    """The tower written out for windows equals the stock one on a whole picture; another place gives another result."""
+    model = student.model.float()
+    pixels = composer.scene((1, 2, 3)).pixels[None]
+    places = window(torch.zeros(1, 2, dtype=torch.long), 24)
+    with torch.no_grad():
+        ours = patch_features(model, normalise(pixels), places)
+        stock = model.model.vision_tower(pixel_values=normalise(pixels), output_hidden_states=True).hidden_states[-2]
+        shuffled = patch_features(model, normalise(pixels), places.flip(1))
+    assert torch.allclose(ours, stock[:, 1:], atol=1e-4)
+    assert not torch.allclose(shuffled, stock[:, 1:], atol=1e-1)
+
+
+def test_packed_questions_equal_questions_asked_alone(composer: Composer, student: Student) -> None:
+    """Questions packed behind one picture do not see each other; without the mask between them they would."""
+    student.float()
+    batch = Batches(composer, student.tokenizer, seed=5, steps=1, batch=1, side=168, dense=0, answers=True)[0]
+    packed = batch.text
+    with torch.no_grad():
+        _, visual = student.see(batch.pixels, batch.places)
+        together, targets = student.answer_logits(visual, packed)
+        blind = dict(packed)
+        blind["mask"] = torch.zeros_like(packed["mask"]).masked_fill(
+            ~torch.ones(packed["mask"].shape[-2:], dtype=torch.bool).tril(), -1e9
+        )
+        leaky, _ = student.answer_logits(visual, blind)
+    first = int((packed["targets"][0] == student.tokenizer.eos_token_id).nonzero()[0]) + 1
+    alone = {k: v[:, :first] if k in ("ids", "targets") else v for k, v in packed.items()}
+    size = packed["mask"].shape[-1] - packed["ids"].shape[1] + first
+    alone["mask"], alone["positions"] = packed["mask"][..., :size, :size], packed["positions"][:, :size]
+    with torch.no_grad():
+        single, _ = student.answer_logits(visual, alone)
+    answered = len(single)
+    assert torch.allclose(together[:answered], single, atol=1e-4)
+    assert not torch.allclose(together[answered:], leaky[answered:], atol=1e-2)
+    assert (targets != IGNORED).all()
+
+
+def test_no_visual_token_is_ever_dropped(composer: Composer, student: Student) -> None:
+    """Every stage shows the model each patch of the picture that it is given, in raster order."""
+    for stage in STAGES:
+        batches = Batches(
+            composer,
+            student.tokenizer,
+            seed=stage.seed,
+            steps=1,
+            batch=2,
+            side=stage.side,
+            dense=stage.dense,
+            answers=stage.answers,
+        )
+        grid = stage.side // 14
+        for places in batches[0].places:
+            rows, columns = places // 24, places % 24
+            assert len(places) == grid * grid
+            assert (rows.reshape(grid, grid).diff(dim=0) == 1).all()
+            assert (columns.reshape(grid, grid).diff(dim=1) == 1).all()
+    assert STAGES[-1].side == 336
+
+
+def test_batches_depend_on_seed_and_step_alone(composer: Composer, student: Student) -> None:
+    def batch(step: int) -> np.ndarray:
+        batches = Batches(composer, student.tokenizer, seed=5, steps=9, batch=2, side=168, dense=0.5, answers=True)
+        return batches[step].pixels
+
+    assert np.array_equal(batch(4), batch(4))
+    assert not np.array_equal(batch(4), batch(5))
+
+
+def test_every_linear_layer_can_be_quantised(student: Student) -> None:
+    layers = [m for m in student.model.model.language_model.modules() if isinstance(m, torch.nn.Linear)]
+    assert layers
+    assert all(m.in_features % 64 == 0 and m.out_features % 32 == 0 for m in layers)
+
+
+def test_publish_rounds_the_masters() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))
+    publish([torch.tensor([1.0, 1.001])], [parameter])
+    assert parameter.tolist() == [1.0, 1.0]

@@ -74,13 +74,13 @@ def _shown(run: Run, update: Any, opened: Any, registry: Registry) -> Shown:
 
 
 def refused(session: Session) -> Shown:
-    """Say that the queue had no room."""
+    """Say that the queue had no room; Gradio also comes here when a question was stopped, which needs no words."""
+    if not session.running:
+        return Shown()
     session.stop()
-    run = session.run or Run()
-    run.end("failed")
-    return Shown(
-        *_panels(run), message=panels.message("Too many questions are waiting; ask again in a moment."), **IDLE
-    )
+    session.run.end("failed")
+    words = "Too many questions are waiting; ask again in a moment."
+    return Shown(*_panels(session.run), message=panels.message(words), **IDLE)
 
 
 def stop(session: Session) -> Shown:
@@ -89,7 +89,7 @@ def stop(session: Session) -> Shown:
     if not session.run:
         return Shown()
     session.run.end("stopped")
-    return Shown(*_panels(session.run), **IDLE)
+    return Shown(*_panels(session.run), message="", **IDLE)
 
 
 def forget(session: Session) -> Shown:

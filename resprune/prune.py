@@ -9,6 +9,7 @@ from resprune.measure import now_ms
 from resprune.methods import METHODS
 from resprune.prompt import question_of
 from resprune.relevance import Noun, find_nouns, noun_embeddings, relevance
+from resprune.selection import Selection
 from resprune.settings import Settings
 from resprune.tokens import VisualTokens
 
@@ -19,12 +20,8 @@ class PruneResult:
 
     Attributes:
         kept: ``(tile, row, col)`` of the tokens that stayed, in the order of selection.
-        order: ``[N]`` int64, all tokens in that order: the first k of it are what a budget of k keeps, if the method
-            is nested.
         coords: ``[N, 3]`` int64, ``(tile, row, col)`` of each token.
-        energy: ``[N]`` float32, residual energy of each token when it was chosen, along ``order``; ``None`` for
-            methods that know none.
-        captured: ``[N]`` float32 in ``[0, 1]``, share of the energy that the first 1..N of ``order`` span, or ``None``.
+        selection: what the method chose.
         relevance: for each noun ``[N]`` float32, its cosine with each token.
         nouns: of the question, in the order in which they appear.
         tokens_total: N.
@@ -36,10 +33,8 @@ class PruneResult:
     """
 
     kept: list[tuple[int, int, int]]
-    order: torch.Tensor
     coords: torch.Tensor
-    energy: torch.Tensor | None
-    captured: torch.Tensor | None
+    selection: Selection
     relevance: dict[str, torch.Tensor]
     nouns: list[str]
     tokens_total: int
@@ -47,6 +42,23 @@ class PruneResult:
     select_ms: float
     method: str
     notes: list[str] = field(default_factory=list)
+
+    # Ranking what was dropped is explanation: it takes its time when somebody asks, not before the first token.
+
+    @property
+    def order(self) -> torch.Tensor:
+        """``[N]`` int64, all tokens, best first: the first k are what a budget of k keeps, if the method is nested."""
+        return self.selection.order.cpu()
+
+    @property
+    def energy(self) -> torch.Tensor | None:
+        """``[N]`` float32, residual energy of each token when chosen, along ``order``; ``None`` where none is known."""
+        return None if self.selection.energy is None else self.selection.energy.cpu()
+
+    @property
+    def captured(self) -> torch.Tensor | None:
+        """``[N]`` float32 in ``[0, 1]``, share of the energy that the first 1..N of ``order`` span, or ``None``."""
+        return None if self.selection.captured is None else self.selection.captured.cpu()
 
 
 @dataclass(frozen=True)
@@ -89,15 +101,13 @@ def prune(
     budget = settings.budget(len(tokens))
     selection = METHODS[settings.method](tokens, budget, settings)
 
-    order = selection.order.cpu()
+    chosen = selection.chosen.cpu()
     stays = structural.clone()
-    stays[(~structural).nonzero()[order[:budget], 0]] = True
+    stays[(~structural).nonzero()[chosen, 0]] = True
     return stays, PruneResult(
-        kept=[tuple(place) for place in places[order[:budget]].tolist()],
-        order=order,
+        kept=[tuple(place) for place in places[chosen].tolist()],
         coords=places,
-        energy=None if selection.energy is None else selection.energy.cpu(),
-        captured=None if selection.captured is None else selection.captured.cpu(),
+        selection=selection,
         relevance={} if known is None else dict(zip(nouns.names, known.per_noun.float().cpu(), strict=True)),
         nouns=nouns.names,
         tokens_total=len(tokens),

@@ -20,7 +20,10 @@ from app.scenes import examples
 # The canvas's colour at the middle of each patch of a square picture.
 MIDDLES = """(side) => {
   const canvas = document.querySelector("#patch-map canvas");
-  const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const { width, height } = canvas;
+  const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const { data } = copy.getImageData(0, 0, width, height);
   const middle = (n, length) => Math.floor(((n + 0.5) * length) / side);
   return [...Array(side * side).keys()].map((i) => {
     const at = 4 * (middle(Math.floor(i / side), height) * width + middle(i % side, width));

@@ -131,7 +131,7 @@ def test_slow_parts_are_charged_to_their_own_figure(tiny, monkeypatch):
     full, few = ask(model, processor)
     assert full.encode_ms == few.encode_ms > 300 and min(full.ttft_ms, few.ttft_ms) > 300
     hooks[0].remove()
-    hooks = [model.get_decoder().register_forward_pre_hook(lambda *_: time.sleep(0.1))]
+    hooks = [model.get_decoder().layers[0].register_forward_pre_hook(lambda *_: time.sleep(0.1))]
     full, few = ask(model, processor, tokens=3)
     assert min(full.tpot_ms, few.tpot_ms, full.prefill_ms, few.prefill_ms) > 100
     assert min(full.total_ms, few.total_ms) > 300
@@ -254,10 +254,11 @@ def test_closing_the_iterator_stops_the_device(slow, side):
         updates = compare(model, processor, picture(), QUESTION, FEW, max_new_tokens=40, stop=stop)
         with counted(model.get_decoder()) as read:
             next(update for update in updates if (update.side, update.stage) == (side, "decode"))
-            updates.close()
             before = len(read)
+            updates.close()
+            after = len(read)
             time.sleep(0.1)
-            assert len(read) == before
+            assert len(read) == after <= before + 2
     assert not stop.is_set(), "the event is the caller's"
     assert len(ask(model, processor, tokens=2)) == 2
 

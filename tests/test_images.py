@@ -170,9 +170,13 @@ def test_cmyk():
 def test_of_an_animation_the_first_frame_is_taken(kind):
     frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, BLUE)]
     lossless = {"lossless": True} if kind == "WEBP" else {}
-    opened = open_image(saved(frames[0], kind, save_all=True, append_images=frames[1:], **lossless))
-    assert opened.image.getpixel((4, 4)) == RED
-    assert opened.notes == ["The picture has several frames; only the first one is used."]
+    content = saved(frames[0], kind, save_all=True, append_images=frames[1:], **lossless)
+    seen = Image.open(io.BytesIO(content))
+    seen.seek(1)  # whoever hands it in may have looked at another
+    for source in (content, seen):
+        opened = open_image(source)
+        assert opened.image.getpixel((4, 4)) == RED
+        assert opened.notes == ["The picture has several frames; only the first one is used."]
 
 
 def test_a_photograph_with_a_second_view_is_no_animation():

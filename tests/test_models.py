@@ -75,6 +75,11 @@ def test_an_unknown_model_is_refused(name):
         load(name)
 
 
+def pickle_the_weights(folder):
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").rename(folder / "adapter.safetensors")
+
+
 def write_config(folder, **changes):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
@@ -102,6 +107,7 @@ def cut_the_weights(folder):
         (lambda f: write_config(f, model_type=["llava"]), "family"),
         (lambda f: (f / "model.safetensors").unlink(), "no weights"),
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "pickled"),
+        (pickle_the_weights, "cannot be read"),
         (drop_a_tensor, "lacks weights such as .*linear_1.weight"),
         (cut_the_weights, "cannot be read"),
         (lambda f: (f / "processor_config.json").unlink(), "cannot be read"),
@@ -173,6 +179,9 @@ def test_from_the_hub_only_safe_files_of_a_supported_family_are_fetched(folder, 
     monkeypatch.setattr(models, "snapshot_download", snapshot)
     assert load("llava-hf/llava-1.5-7b-hf")[0].name_or_path == "llava-hf/llava-1.5-7b-hf"
     assert "*.safetensors" in fetched and not {"*", "*.bin", "*.py", "*.pt", "*.pth"} & set(fetched)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="no weights"):
+        load("llava-hf/llava-1.5-7b-hf")
     fetched.clear()
     write_config(folder, model_type="bert")
     with pytest.raises(InputError, match="supported: llava"):

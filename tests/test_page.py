@@ -252,6 +252,15 @@ def test_a_second_click_changes_nothing_while_the_first_is_answered() -> None:
     assert handlers.begin(session) != handlers.Shown()
 
 
+def test_a_full_queue_is_said_but_a_stopped_question_needs_no_words() -> None:
+    session = Session()
+    handlers.begin(session)
+    assert "Too many questions" in handlers.refused(session).message
+    handlers.begin(session)
+    handlers.stop(session)
+    assert handlers.refused(session) == handlers.Shown()
+
+
 def test_each_tab_is_a_session_of_its_own() -> None:
     first = Session()
     handlers.begin(first)

@@ -52,6 +52,7 @@ class Stage:
     decay_from: float = 0.6
     micro: int = 8  # pictures at a time, as many as the caches hold
     tower: bool = True  # whether the vision tower learns too
+    place: float = 0.0  # weight of the loss that asks each visual token for its row and column
 
 
 STAGES = (
@@ -61,8 +62,11 @@ STAGES = (
     # The tower names patches well by now: what is left to learn lies in the language model, at a rate too high for it.
     Stage("language-168", 15, 420, 168, 24, True, 0.1, 0.3, muon=3e-3, adamw=1.5e-3, decay_from=0.5, tower=False),
     Stage(
-        "language-336", 16, 320, 336, 16, True, 0.0, 0.3, muon=1.2e-3, adamw=8e-4, decay_from=0.2, micro=4, tower=False
+        "language-336", 16, 100, 336, 16, True, 0.0, 0.3, muon=1.2e-3, adamw=8e-4, decay_from=1.0, micro=4, tower=False
     ),
+    # Trained on names alone, the tower forgets where a patch lies, and no question of place can be learned.
+    Stage("place-336", 17, 125, 336, 16, False, 0.5, 1.0, muon=1.5e-3, adamw=1e-3, decay_from=0.5, micro=4, place=0.5),
+    Stage("final-336", 18, 300, 336, 16, True, 0.0, 0.3, muon=2e-3, adamw=1e-3, decay_from=0.25, micro=4, tower=False),
 )
 SMOKE = (
     Stage("tower-168", 11, 3, 168, 4, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, warm_up=1),
@@ -71,7 +75,7 @@ SMOKE = (
 
 
 class Student(nn.Module):
-    """The model in training, with the small head that tells colours apart and is thrown away afterwards."""
+    """The model in training, with small heads that tell colours and places apart and are thrown away afterwards."""
 
     def __init__(self, composer: Composer, seed: int = 0) -> None:
         super().__init__()
@@ -82,6 +86,7 @@ class Student(nn.Module):
             len(self.tokenizer), self.tokenizer.convert_tokens_to_ids("<image>")
         )
         self.colour = nn.Linear(HIDDEN, len(COLOURS))
+        self.place = nn.Linear(HIDDEN, 48)
         self.tower_learns = True
         words = [self.tokenizer.encode(f" {w}")[0] for w in (*composer.words, "background")]
         self.register_buffer("words", torch.tensor(words), persistent=False)
@@ -103,9 +108,15 @@ class Student(nn.Module):
         nouns = torch.where(batch.nouns == GROUND, background, torch.where(batch.nouns < 0, IGNORED, batch.nouns))
         loss = F.cross_entropy(self.name_patches(visual).flatten(0, 1), nouns.flatten(), ignore_index=IGNORED)
         coloured = batch.colours >= 0
-        if coloured.any():
-            loss = loss + 0.3 * F.cross_entropy(self.colour(hidden[coloured]).float(), batch.colours[coloured])
-        return loss
+        # A sum, because the mean of no patches is not a number.
+        found = self.colour(hidden[coloured]).float()
+        wrong = F.cross_entropy(found, batch.colours[coloured], reduction="sum")
+        return loss + 0.3 * wrong / max(1, len(found))
+
+    def place_loss(self, visual: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Each visual token knows its row and its column on the full grid."""
+        rows, columns = self.place(visual).float().flatten(0, 1).split(24, dim=1)
+        return F.cross_entropy(rows, places.flatten() // 24) + F.cross_entropy(columns, places.flatten() % 24)
 
     def answer_logits(self, visual: torch.Tensor, text: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """``([M, V] float32, [M])`` logits and targets at the places of the answers."""
@@ -222,6 +233,9 @@ def run_stage(
             hidden, visual = student.see(part.pixels, part.places)
             patch = student.patch_loss(hidden, visual, part)
             loss, answer = stage.patches * patch, torch.zeros(())
+            if stage.place:
+                answer = student.place_loss(visual, part.places)
+                loss = loss + stage.place * answer
             if part.text is not None:
                 answer = F.cross_entropy(*student.answer_logits(visual, part.text))
                 loss = loss + answer

@@ -32,7 +32,7 @@ MIDDLES = """(side) => {
 }"""
 # Notes every stage that either panel names.
 WATCH_STAGES = """() => {
-  window.stages = [[], []];
+  window.stages = [[""], [""]];
   const note = () => ["full", "pruned"].forEach((side, i) => {
     const stage = document.querySelector(`.panel.${side} .stage`)?.textContent ?? "";
     if (stage !== window.stages[i].at(-1)) window.stages[i].push(stage);
@@ -129,6 +129,8 @@ def test_only_what_the_model_saw_of_a_wide_picture_is_bright(browser: Browser, a
         red = np.array(page.evaluate(MIDDLES, 30))[:, 0].reshape(30, 30)  # of a canvas three times as wide as high
         assert (red[:, 10:20] == 200).all(), "the middle third was seen"
         assert (red[:, :9] < 150).all() and (red[:, 21:] < 150).all(), "the rest was cropped away"
+        assert "cut off before the model saw" in text(page, "#patch-map .hint")
+        budget(page, 200)
         shoot(page, "wide-picture")
 
 
@@ -159,21 +161,16 @@ def test_waiting_is_never_blank(browser: Browser, address: str, registry: Regist
         page.click("#stop")
         page.wait_for_selector(".panel.pruned[data-stage=stopped]")
         full, pruned = page.evaluate("window.stages")
-        assert full[:3] == ["waiting for its turn", "encoding the picture", "reading the question"]
-        assert full[3:] == ["answering", ""]
-        assert pruned == [
-            "waiting for the full answer",
-            "choosing tokens",
-            "reading the question",
-            "answering",
-            "stopped",
-        ]
+        waiting, common = ["waiting for its turn", "encoding the picture"], ["reading the question", "answering"]
+        assert full == ["", *waiting, *common, ""]
+        assert pruned == ["", "waiting for the full answer", "choosing tokens", *common, "stopped"]
 
 
 def upload(page: Page, path: Path) -> None:
     """Clear the picture as a user would, and choose another file."""
     if page.locator("#picture img").count():
-        page.locator("#picture button[aria-label='Clear'], #picture button[title='Clear']").first.click()
+        page.get_by_label("Remove Image").click()
+        page.wait_for_selector("#picture img", state="detached")
     page.locator("#picture input[type=file]").set_input_files(path)
     page.wait_for_selector("#picture img")
 
@@ -276,5 +273,5 @@ def test_it_fits_every_screen(browser: Browser, address: str, width: int, height
         ask(page)
         assert not scrolls_sideways(page)
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (max(map(int, re.findall(r"\\d+", background)[:3])) < 60) == (theme == "dark")
+        assert (max(map(int, re.findall(r"\d+", background)[:3])) < 60) == (theme == "dark")
         shoot(page, f"{width}-{theme}", full=True)

@@ -316,6 +316,23 @@ class TestChat:
         assert torch.equal(second.sequences, masked.sequences)
         assert difference(second, masked) < 1e-4
 
+    def test_a_cache_cut_back_to_before_the_image(self, tiny):
+        model, processor = tiny
+        inputs = prompt_inputs(processor, PROMPTS["one image"])
+        with resprune.pruned(model, processor, keep=9):
+            first = generate(model, inputs)
+            first.past_key_values.crop(3 - first.past_key_values.get_seq_length())
+            second = generate(model, inputs | {"past_key_values": first.past_key_values})
+            assert [result.tokens_kept for result in model.resprune.last] == [9]
+        assert torch.equal(second.sequences, first.sequences)
+        assert difference(second, first) < 1e-4
+
+    def test_a_cache_cut_inside_an_image_is_refused(self, chat):
+        model, _, inputs, first, _, _, _ = chat
+        first.past_key_values.crop(12 - first.past_key_values.get_seq_length())
+        with pytest.raises(resprune.InputError, match="inside a pruned image"):
+            generate(model, inputs | {"past_key_values": first.past_key_values})
+
     def test_a_cache_of_the_plain_model(self, tiny):
         model, processor = tiny
         inputs = prompt_inputs(processor, PROMPTS["one image"])

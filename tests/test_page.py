@@ -315,7 +315,7 @@ def test_a_question_waits_for_the_model_and_says_so() -> None:
         return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
 
     going = handlers.ask(Registry(load=load), str(PICTURE.path), "What is it?", 9, Session())
-    assert "the model is loading (reading the weights, 40%)" in next(going).full
+    assert "the model is loading (40%), you are next" in next(going).full
     go_on.set()
     assert changes(list(going), "verdict")
 

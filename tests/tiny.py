@@ -1,4 +1,4 @@
-"""A LLaVA of a few thousand random weights, with its real processor: everything but the knowledge."""
+"""A LLaVA of two hundred thousand random weights, with its real processor: everything but the knowledge."""
 
 import numpy as np
 import torch

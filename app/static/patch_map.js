@@ -76,6 +76,13 @@ function dim() {
   }
 }
 
+function cropped() {
+  const [width, height] = map.size;
+  const [left, top] = [0, 1].map((edge) => Math.min(...map.boxes.map((box) => box[edge])));
+  const [right, bottom] = [2, 3].map((edge) => Math.max(...map.boxes.map((box) => box[edge])));
+  return left > 1 || top > 1 || right < width - 1 || bottom < height - 1;
+}
+
 function draw() {
   describe();
   if (!map || !dimmed) return;
@@ -112,8 +119,10 @@ function describe() {
     part(`${share < 1 ? share.toFixed(1) : Math.round(share)} %`),
     part(kept === total ? "all kept" : `${times}× fewer`),
   );
-  const drawn = map && kept !== map.kept;
-  hint.textContent = drawn ? `The answer used ${map.kept}. Ask again to answer with ${kept}.` : "";
+  const notes = [];
+  if (map && kept !== map.kept) notes.push(`The answer used ${map.kept}. Ask again to answer with ${kept}.`);
+  if (map && cropped()) notes.push("Hatched parts were cut off before the model saw the picture.");
+  hint.textContent = notes.join(" ");
   canvas.setAttribute("aria-label", map ? `The picture with its ${kept} kept patches of ${total} bright, the others dark` : "");
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 120_000  # milliseconds; a busy machine is slow, a broken page is slow for ever
+PATIENCE = 90_000  # milliseconds; a busy machine is slow, a broken page is slow for ever
 LOUD = ("error", "warning")
 GRADIOS_OWN = "Method not implemented."  # its client warns so each time that it closes an upload's progress
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"

@@ -151,6 +151,20 @@ def test_stop_frees_the_device_and_the_next_question_is_answered(
         ask(page)
 
 
+def test_closing_the_tab_frees_the_device(browser: Browser, address: str, registry: Registry) -> None:
+    with slowed(registry, 0.4) as began:
+        with watched(browser, address) as page:
+            page.click("#ask")
+            page.wait_for_selector(".panel.full[data-stage=encode]")
+        closed = time.monotonic()
+        with registry.lend():
+            passed = time.monotonic() - closed
+        assert passed < 5
+        count = len(began)
+        time.sleep(1)
+        assert len(began) == count
+
+
 def test_waiting_is_never_blank(browser: Browser, address: str, registry: Registry) -> None:
     with watched(browser, address) as page, slowed(registry, 0.4):
         page.evaluate(WATCH_STAGES)

@@ -48,8 +48,8 @@ def patch_map() -> gr.HTML:
     """The component. It is a canvas of fixed HTML, so nothing of a user's can become markup."""
     return gr.HTML(
         value=None,
-        html_template=(STATIC / "patch_map.html").read_text(),
-        js_on_load=(STATIC / "patch_map.js").read_text(),
+        html_template=(STATIC / "patch_map.html").read_text(encoding="utf-8"),
+        js_on_load=(STATIC / "patch_map.js").read_text(encoding="utf-8"),
         apply_default_css=False,
         elem_id="patch-map",
     )

@@ -1,18 +1,25 @@
 """Starting the page: the server first, then the model, so that the page is up while the model loads."""
 
+import os
+import threading
 from pathlib import Path
 
 import gradio as gr
 
 from app.registry import Registry
+from app.scenes import ASSETS
 from app.theme import theme
 
 STATIC = Path(__file__).parent / "static"
 MAX_UPLOAD = "50mb"
+PAGE_FIRST = 3  # seconds
 
 
-def launch(demo: gr.Blocks, host: str = "127.0.0.1", port: int | None = None, quiet: bool = False) -> str:
-    """Serve the page in the background and return its address."""
+def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None, quiet: bool = False) -> str:
+    """Serve the page in the background and return its address.
+
+    Without a host or port Gradio decides: the loopback and a free port from 7860 on, or what a Space tells it.
+    """
     _, address, _ = demo.launch(
         server_name=host,
         server_port=port,
@@ -25,6 +32,7 @@ def launch(demo: gr.Blocks, host: str = "127.0.0.1", port: int | None = None, qu
         run_history=False,
         enable_monitoring=False,
         max_file_size=MAX_UPLOAD,
+        allowed_paths=[str(ASSETS / "examples")],
         footer_links=["api"],
         theme=theme(),
         css_paths=STATIC / "page.css",
@@ -32,8 +40,15 @@ def launch(demo: gr.Blocks, host: str = "127.0.0.1", port: int | None = None, qu
     return address
 
 
-def serve(demo: gr.Blocks, registry: Registry, host: str, port: str | None) -> None:
-    """Serve the page until the process ends."""
-    launch(demo, host, int(port) if port else None)
-    registry.start()
+def serve(demo: gr.Blocks, registry: Registry) -> None:
+    """Serve the page where ``HOST`` and ``PORT`` of the environment say, until the process ends."""
+    port = os.environ.get("PORT")
+    if port and not port.isdecimal():
+        raise SystemExit(f"PORT is {port!r}; give a number such as 7860.")
+    launch(demo, os.environ.get("HOST") or None, int(port) if port else None)
+    # A first visitor's page is drawn before the model's libraries are imported, since both want the same processor; the
+    # page itself starts the loading then, and without a visitor the clock does.
+    clock = threading.Timer(PAGE_FIRST, registry.start)
+    clock.daemon = True
+    clock.start()
     demo.block_thread()

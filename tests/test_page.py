@@ -1,8 +1,13 @@
 """The page without a browser: its handlers, its words, and its endpoint as programs call it."""
 
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +33,7 @@ from resprune.errors import InputError
 
 HOSTILE = "<img src=x onerror='hacked()'> & {{value}} ${value}"
 PICTURE = examples()[0]
+ROOT = Path(__file__).parents[1]
 
 
 def answer(**changes) -> SimpleNamespace:
@@ -430,3 +436,35 @@ def test_an_upload_beyond_the_limit_is_refused(address: str) -> None:
     upload = {"files": ("large.png", b"\0" * 53_000_000)}
     response = httpx.post(f"{address}gradio_api/upload", files=upload, timeout=60)
     assert response.status_code == 413
+
+
+# The program
+
+
+def test_the_program_serves_the_page_where_the_environment_says(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"PORT": str(port)}
+    program = subprocess.Popen([sys.executable, ROOT / "app.py"], cwd=tmp_path, env=environment)
+    try:
+        answer = None
+        for _ in range(600):
+            with suppress(httpx.ConnectError):
+                answer = httpx.get(f"http://127.0.0.1:{port}/")
+                break
+            assert program.poll() is None, "the program has ended"
+            time.sleep(0.1)
+        assert answer is not None and answer.status_code == 200
+        assert "ResPrune" in answer.text
+    finally:
+        program.terminate()
+        program.wait(30)
+
+
+def test_a_port_that_is_none_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "app.py"], env=os.environ | {"PORT": "abc"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1] == "PORT is 'abc'; give a number such as 7860."

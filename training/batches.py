@@ -1,6 +1,7 @@
 """Training batches: scenes with the label of each patch, and questions packed behind one picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -8,8 +9,9 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from resprune.evaluate.questions import Question, questions
-from resprune.evaluate.scenes import Composer, Scene
+from resprune.evaluate.scenes import PATCH, SIDE, Composer, Scene
 from training.network import window
+from training.pointing import NO_NOUN
 
 IGNORED = -100
 # How many questions of each kind a scene is asked, where it has them: the hard kinds more often.
@@ -28,20 +30,26 @@ SHARES = {
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors of one training step; see :func:`pack` for the text's."""
+    """Tensors of one training step; see :meth:`Prompt.pack` for the text's.
+
+    ``pixels [B, side, side, 3]``; ``places``, ``nouns`` and ``colours [B, N]``; ``centres [B, N, 2]``, how many patches
+    right and down the middle of the object lies that a patch shows (0 where it shows none).
+    """
 
     pixels: np.ndarray
     places: torch.Tensor
     nouns: torch.Tensor
     colours: torch.Tensor
+    centres: torch.Tensor
     text: dict[str, torch.Tensor] | None
 
 
 class Prompt:
     """Token ids of the parts of a prompt, by the bundled model's chat template."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, words: list[str]) -> None:
         self.tokenizer = tokenizer
+        self.nouns = {tokenizer.encode(f" {word}")[0]: noun for noun, word in enumerate(words)}
         self.prefix = tokenizer.encode("<s>USER: ")
         self.end = tokenizer.eos_token_id
 
@@ -55,12 +63,13 @@ class Prompt:
 
         Returns:
             ``ids [B, T]`` of the text behind the picture, ``positions [B, P + N + T]`` of prefix, picture and text,
-            ``mask [B, 1, P + N + T, P + N + T]`` additive, and ``targets [B, T]``.
+            ``mask [B, 1, P + N + T, P + N + T]`` additive, ``targets [B, T]``, and ``named`` and ``said [B, T]``, the
+            noun that each token is, and the one that is said next, at its article too.
         """
         rows = []
         start = len(self.prefix) + 576
         for row in asked:
-            ids, positions, block, targets = [], [], [], []
+            ids, positions, block, targets, named, said = [], [], [], [], [], []
             for i, question in enumerate(row, 1):
                 prompt, answer = self.block(question)
                 tokens = prompt + answer[:-1]
@@ -68,7 +77,11 @@ class Prompt:
                 targets += [IGNORED] * (len(prompt) - 1) + answer
                 positions += range(start, start + len(tokens))
                 block += [i] * len(tokens)
-            rows.append((ids, positions, block, targets))
+                named += (self.nouns.get(token, NO_NOUN) for token in tokens)
+                ahead = [self.nouns.get(token, NO_NOUN) for token in answer] + [NO_NOUN]
+                articles = [a if a != NO_NOUN else b for a, b in pairwise(ahead)]
+                said += [NO_NOUN] * (len(prompt) - 1) + articles
+            rows.append((ids, positions, block, targets, named, said))
         length = -(-max(len(r[0]) for r in rows) // 16) * 16
 
         def padded(part: int, fill: int) -> torch.Tensor:
@@ -86,6 +99,8 @@ class Prompt:
             "positions": torch.cat([torch.arange(prefix).expand(count, -1), places + prefix, padded(1, start)], 1),
             "mask": torch.zeros(count, 1, total, total).masked_fill(~seen[:, None], -1e9),
             "targets": padded(3, IGNORED),
+            "named": padded(4, NO_NOUN),
+            "said": padded(5, NO_NOUN),
         }
 
 
@@ -105,7 +120,7 @@ class Batches(Dataset):
         answers: bool,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
-        self.composer, self.prompt = composer, Prompt(tokenizer)
+        self.composer, self.prompt = composer, Prompt(tokenizer, composer.words)
         self.seed, self.steps, self.batch, self.side = seed, steps, batch, side
         self.dense, self.answers = dense, answers
         self.shard = shard  # this process's number, and how many share each batch
@@ -122,15 +137,37 @@ class Batches(Dataset):
         places = window(torch.from_numpy(offsets[mine]), grid)
         text = None
         if self.answers:
-            asked = [mixture(self.composer, scene, s) for scene, s in zip(scenes, seeds, strict=True)]
+            asked = [
+                mixture(self.composer, on_canvas(scene, tuple(offsets[s[2]])), s)
+                for scene, s in zip(scenes, seeds, strict=True)
+            ]
             text = self.prompt.pack(places, asked)
         return Batch(
             pixels=np.stack([s.pixels for s in scenes]),
             places=places,
             nouns=torch.from_numpy(np.stack([s.nouns for s in scenes])).flatten(1),
             colours=torch.from_numpy(np.stack([s.colours for s in scenes])).flatten(1),
+            centres=torch.from_numpy(np.stack([centres(s) for s in scenes])).flatten(1, 2),
             text=text,
         )
+
+
+def on_canvas(scene: Scene, offset: tuple[int, int]) -> Scene:
+    """The scene as part of a full picture, its first patch at row and column ``offset``.
+
+    "Where" then means the same in a window as in a full picture.
+    """
+    down, right = (PATCH * o for o in offset)
+    things = tuple(replace(t, x=t.x + right, y=t.y + down) for t in scene.things)
+    return replace(scene, things=things, side=SIDE)
+
+
+def centres(scene: Scene) -> np.ndarray:
+    """``[grid, grid, 2]`` float32: from each patch to the middle of its object, right and down, in patches."""
+    grid = len(scene.owners)
+    middles = np.array([(t.x, t.y) for t in scene.things], np.float32)[scene.owners] / PATCH
+    own = np.stack(np.meshgrid(np.arange(grid), np.arange(grid)), -1).astype(np.float32) + 0.5
+    return np.where(scene.owners[..., None] < 0, np.float32(0), middles - own)
 
 
 def mixture(composer: Composer, scene: Scene, seed: tuple[int, ...]) -> list[Question]:

@@ -25,9 +25,10 @@ from transformers import LlavaForConditionalGeneration
 
 from resprune.evaluate.questions import one_of_each
 from resprune.evaluate.scenes import COLOURS, GROUND, Composer
-from training.batches import IGNORED, Batch, Batches, Prompt
+from training.batches import IGNORED, Batch, Batches, Prompt, on_canvas
 from training.network import HIDDEN, build, normalise, patch_features, window
 from training.optimise import Optimiser
+from training.pointing import pointing_loss
 from training.tokenizer import build_tokenizer
 
 TEMPERATURE = 0.07
@@ -52,21 +53,18 @@ class Stage:
     decay_from: float = 0.6
     micro: int = 8  # pictures at a time, as many as the caches hold
     tower: bool = True  # whether the vision tower learns too
-    place: float = 0.0  # weight of the loss that asks each visual token for its row and column
+    place: float = 0.3  # weight of the losses that ask each visual token where it and its object's middle lie
+    pointing: float = 0.3  # weight of the loss that says where to look
 
 
 STAGES = (
-    Stage("tower-168", 11, 520, 168, 48, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, decay_from=0.8, micro=24),
-    Stage("tower-336", 12, 100, 336, 16, False, 1.0, 1.0, muon=1.2e-3, adamw=8e-4, micro=4),
-    Stage("answers-168", 13, 200, 168, 24, True, 0.25, 0.5, muon=1.5e-3, adamw=1e-3, decay_from=1.0, micro=8),
+    Stage("tower-168", 11, 600, 168, 48, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, decay_from=0.8, micro=24),
+    Stage("tower-336", 12, 220, 336, 16, False, 0.7, 1.0, muon=1.5e-3, adamw=1e-3, decay_from=0.5, micro=4),
     # The tower names patches well by now: what is left to learn lies in the language model, at a rate too high for it.
-    Stage("language-168", 15, 420, 168, 24, True, 0.1, 0.3, muon=3e-3, adamw=1.5e-3, decay_from=0.5, tower=False),
+    Stage("language-168", 13, 900, 168, 24, True, 0.1, 0.3, muon=3e-3, adamw=1.5e-3, decay_from=0.7, tower=False),
     Stage(
-        "language-336", 16, 100, 336, 16, True, 0.0, 0.3, muon=1.2e-3, adamw=8e-4, decay_from=1.0, micro=4, tower=False
+        "language-336", 14, 900, 336, 16, True, 0.0, 0.3, muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False
     ),
-    # Trained on names alone, the tower forgets where a patch lies, and no question of place can be learned.
-    Stage("place-336", 17, 125, 336, 16, False, 0.5, 1.0, muon=1.5e-3, adamw=1e-3, decay_from=0.5, micro=4, place=0.5),
-    Stage("final-336", 18, 300, 336, 16, True, 0.0, 0.3, muon=2e-3, adamw=1e-3, decay_from=0.25, micro=4, tower=False),
 )
 SMOKE = (
     Stage("tower-168", 11, 3, 168, 4, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, warm_up=1),
@@ -81,12 +79,14 @@ class Student(nn.Module):
         super().__init__()
         torch.manual_seed(seed)
         self.tokenizer = build_tokenizer(composer)
-        self.prompt = Prompt(self.tokenizer)
+        self.prompt = Prompt(self.tokenizer, composer.words)
         self.model: LlavaForConditionalGeneration = build(
             len(self.tokenizer), self.tokenizer.convert_tokens_to_ids("<image>")
         )
+        self.model.model.language_model.config._attn_implementation = "pointing"
         self.colour = nn.Linear(HIDDEN, len(COLOURS))
         self.place = nn.Linear(HIDDEN, 48)
+        self.centre = nn.Linear(HIDDEN, 2)
         self.tower_learns = True
         words = [self.tokenizer.encode(f" {w}")[0] for w in (*composer.words, "background")]
         self.register_buffer("words", torch.tensor(words), persistent=False)
@@ -113,10 +113,16 @@ class Student(nn.Module):
         wrong = F.cross_entropy(found, batch.colours[coloured], reduction="sum")
         return loss + 0.3 * wrong / max(1, len(found))
 
-    def place_loss(self, visual: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """Each visual token knows its row and its column on the full grid."""
+    def place_loss(self, visual: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Each visual token knows its row and column on the full grid, and the middle of the object that it shows.
+
+        Trained on names alone, the tower forgets where a patch lies, and no question of place can be learned.
+        """
         rows, columns = self.place(visual).float().flatten(0, 1).split(24, dim=1)
-        return F.cross_entropy(rows, places.flatten() // 24) + F.cross_entropy(columns, places.flatten() % 24)
+        places = batch.places.flatten()
+        loss = F.cross_entropy(rows, places // 24) + F.cross_entropy(columns, places % 24)
+        shown = batch.nouns >= 0
+        return loss + F.smooth_l1_loss(self.centre(visual[shown]).float(), batch.centres[shown])
 
     def answer_logits(self, visual: torch.Tensor, text: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """``([M, V] float32, [M])`` logits and targets at the places of the answers."""
@@ -137,7 +143,8 @@ class Student(nn.Module):
 def evaluate(student: Student, composer: Composer, *, side: int, answers: bool, scenes: int = 48) -> dict:
     """Foreground patches named right, relevance AUC, and answers right by kind, on scenes never trained on."""
     grid = side // 14
-    places = window(torch.full((1, 2), (24 - grid) // 2), grid)
+    corner = ((24 - grid) // 2,) * 2
+    places = window(torch.tensor([corner]), grid)
     right: dict[str, list[bool]] = {}
     named, areas = [], []
     for i in range(scenes):
@@ -150,7 +157,7 @@ def evaluate(student: Student, composer: Composer, *, side: int, answers: bool, 
             inside, outside = logits[truth == noun, noun], logits[(truth != noun) & (truth >= GROUND), noun]
             areas.append(float((inside[:, None] > outside).float().mean()))
         if answers:
-            asked = one_of_each(composer, scene, (EVALUATION_SEED, i, 1))
+            asked = one_of_each(composer, on_canvas(scene, corner), (EVALUATION_SEED, i, 1))
             found, wanted = student.answer_logits(visual, student.prompt.pack(places, [asked]))
             lengths = [len(student.prompt.block(question)[1]) for question in asked]
             for question, hits in zip(asked, (found.argmax(1) == wanted).split(lengths), strict=True):
@@ -181,6 +188,7 @@ def parts(batch: Batch, size: int) -> Iterator[Batch]:
             batch.places[a : a + size],
             batch.nouns[a : a + size],
             batch.colours[a : a + size],
+            batch.centres[a : a + size],
             text,
         )
 
@@ -231,16 +239,14 @@ def run_stage(
         for part in parts(batch, stage.micro):
             share = len(part.pixels) / stage.batch
             hidden, visual = student.see(part.pixels, part.places)
-            patch = student.patch_loss(hidden, visual, part)
-            loss, answer = stage.patches * patch, torch.zeros(())
-            if stage.place:
-                answer = student.place_loss(visual, part.places)
-                loss = loss + stage.place * answer
+            terms = {"patch": student.patch_loss(hidden, visual, part), "place": student.place_loss(visual, part)}
+            weights = {"patch": stage.patches, "place": stage.place}
             if part.text is not None:
-                answer = F.cross_entropy(*student.answer_logits(visual, part.text))
-                loss = loss + answer
-            (share * loss).backward()
-            losses.append((float(patch.detach()), float(answer.detach())))
+                terms["answer"], weights["answer"] = F.cross_entropy(*student.answer_logits(visual, part.text)), 1.0
+                terms["pointing"] = pointing_loss(student.model.model.language_model, part.text, part.nouns)
+                weights["pointing"] = stage.pointing
+            (share * sum(weights[name] * term for name, term in terms.items())).backward()
+            losses.append({name: float(term.detach()) for name, term in terms.items()})
         add_up(optimiser.parameters)
         optimiser.step(step)
         done = step + 1
@@ -252,7 +258,7 @@ def run_stage(
         after_step(done)
         if done % log_every == 0 or done == stage.steps:
             line = {"stage": stage.name, "step": done, "seconds": round(time.time() - began, 1)}
-            line["patch_loss"], line["answer_loss"] = (round(float(v), 3) for v in np.mean(losses, 0))
+            line |= {f"{name}_loss": round(float(np.mean([term[name] for term in losses])), 3) for name in losses[0]}
             losses = []
             if done % (4 * log_every) == 0 or done == stage.steps:
                 line |= evaluate(student, composer, side=stage.side, answers=stage.answers, scenes=scenes)

@@ -52,16 +52,16 @@ class Scene:
         nouns: ``[side / 14, side / 14]`` int64, the noun that each patch shows, :data:`GROUND`, or :data:`MIXED` where
             it is neither clearly.
         colours: as ``nouns``, for the colours of shapes.
+        owners: as ``nouns``, the number in ``things`` of the object that a patch shows, or -1.
+        side: width and height in pixels.
     """
 
     pixels: np.ndarray
     things: tuple[Thing, ...]
     nouns: np.ndarray
     colours: np.ndarray
-
-    @property
-    def side(self) -> int:
-        return self.pixels.shape[0]
+    owners: np.ndarray
+    side: int
 
     def image(self) -> Image.Image:
         return Image.fromarray(self.pixels)
@@ -153,8 +153,7 @@ class Composer:
             things.append(
                 Thing(noun, self.words[noun], self.categories[noun], left + size / 2, top + size / 2, size, colour)
             )
-        nouns, colours = _labels(owner, things)
-        return Scene(np.clip(canvas, 0, 255).astype(np.uint8), tuple(things), nouns, colours)
+        return Scene(np.clip(canvas, 0, 255).astype(np.uint8), tuple(things), *_labels(owner, things), side)
 
     def _cast(self, rng: np.random.Generator, side: int, dense: bool) -> list[int]:
         """The nouns to draw: one may come several times, so that counting means something."""
@@ -203,7 +202,7 @@ def _background(rng: np.random.Generator, side: int) -> np.ndarray:
     return np.clip(colour + grain.astype(np.float32).repeat(4, 0).repeat(4, 1), 0, 255)
 
 
-def _labels(owner: np.ndarray, things: list[Thing]) -> tuple[np.ndarray, np.ndarray]:
+def _labels(owner: np.ndarray, things: list[Thing]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What each patch shows, from the object that owns each pixel."""
     grid = owner.shape[0] // PATCH
     patches = owner.reshape(grid, PATCH, grid, PATCH)
@@ -215,6 +214,7 @@ def _labels(owner: np.ndarray, things: list[Thing]) -> tuple[np.ndarray, np.ndar
     return (
         np.where(most >= 0.3, noun, np.where(covered < 0.05, GROUND, MIXED)),
         np.where(most >= 0.5, colour, MIXED),
+        np.where(most >= 0.3, best, -1),
     )
 
 

@@ -1,0 +1,64 @@
+"""Point the language model's attention at the patches that a word is about.
+
+From answers alone, a small language model takes days to find out that a question of place is answered in two steps:
+find the object that is named, then look where the question says. Here the loss says where to look. Two heads of an
+early layer learn to read, from each noun, the patches that show it (from the first tokens, if none does); two heads of
+a later layer learn to look at the patches of the noun that is about to be said. The model that results is an ordinary
+one: nothing of this is there after training.
+"""
+
+import torch
+from torch import nn
+from transformers import AttentionInterface
+
+HEADS = 2
+READING_LAYER, SAYING_LAYER = 1, 3
+NO_NOUN = -1
+
+
+def attend(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    scaling: float,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Eager attention that keeps the type of its inputs, and leaves the weights of the two layers with the module."""
+    scores = (query * scaling) @ key.transpose(2, 3)
+    weights = (scores + attention_mask).softmax(-1)
+    if module.layer_idx in (READING_LAYER, SAYING_LAYER):
+        module.weights = weights
+    return (weights @ value).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register("pointing", attend)
+
+
+def pointing_loss(language_model: nn.Module, text: dict[str, torch.Tensor], nouns: torch.Tensor) -> torch.Tensor:
+    """How much of the attention misses its patches, in nats, over the language model's last forward pass.
+
+    Args:
+        language_model: a Llama whose attention is ``"pointing"``.
+        text: as :meth:`training.batches.Prompt.pack` returns it; ``named`` and ``said`` are ``[B, T]``, the noun that
+            each token is, and the noun that is said next.
+        nouns: ``[B, N]``, the noun that each patch shows.
+    """
+    return sum(
+        _misses(language_model.layers[layer].self_attn.weights[:, :HEADS], text[part], nouns)
+        for layer, part in ((READING_LAYER, "named"), (SAYING_LAYER, "said"))
+    )
+
+
+def _misses(weights: torch.Tensor, wanted: torch.Tensor, nouns: torch.Tensor) -> torch.Tensor:
+    """``weights [B, HEADS, L, L]`` of a sequence of prefix, patches and text; ``wanted [B, T]``."""
+    length, patches = weights.shape[-1], nouns.shape[1]
+    prefix = length - patches - wanted.shape[1]
+    scene, token = (wanted != NO_NOUN).nonzero(as_tuple=True)
+    rows = weights[scene, :, prefix + patches + token].float()
+    hit = nouns[scene] == wanted[scene, token, None]
+    absent = ~hit.any(1, keepdim=True).expand(-1, prefix)
+    columns = torch.cat([absent, hit], 1)
+    looked = (rows[..., : prefix + patches] * columns[:, None]).sum(-1)
+    return -looked.clamp_min(1e-4).log().mean()

@@ -49,7 +49,7 @@ def ask(registry: Registry, picture: str | None, question: str, budget: float, s
     try:
         asking.needed(picture)
         for progress in registry.wait(run.stop):
-            waiting = f"the model is loading ({progress.share:.0%}), you are next"
+            waiting = f"waiting for the model, {progress.share:.0%}"
             yield Shown(full=panels.panel("full", run.sides["full"], waiting))
         for update, opened in asking.updates(registry, picture, question, int(budget), run.stop):
             run.take(update)

@@ -11,6 +11,7 @@ from app.scenes import ASSETS
 from app.theme import theme
 
 STATIC = Path(__file__).parent / "static"
+STYLES = ("page.css", "asking.css", "answers.css")
 MAX_UPLOAD = "50mb"
 PAGE_FIRST = 3  # seconds
 
@@ -35,7 +36,7 @@ def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None, qu
         allowed_paths=[str(ASSETS / "examples")],
         footer_links=["api"],
         theme=theme(),
-        css_paths=STATIC / "page.css",
+        css_paths=[STATIC / name for name in STYLES],
     )
     return address
 

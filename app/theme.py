@@ -1,4 +1,4 @@
-"""The page's look: colours, type and shapes, for light and dark. Style rules are in ``static/page.css``."""
+"""The page's look: colours, type and shapes, for light and dark. Style rules are in ``static/*.css``."""
 
 import gradio as gr
 

@@ -272,7 +272,9 @@ def test_the_page_is_there_while_the_model_loads_and_a_question_waits(browser: B
     with served(Registry(load=slow)) as address, watched(browser, address) as page:
         page.wait_for_selector(".model.loading progress")
         page.click("#ask")
-        page.wait_for_function("document.querySelector('.panel.full .stage')?.textContent.includes('loading')")
+        page.wait_for_function(
+            "document.querySelector('.panel.full .stage')?.textContent.includes('waiting for the model')"
+        )
         shoot(page, "loading")
         go_on.set()
         page.wait_for_selector(".panel.pruned[data-stage=done]")

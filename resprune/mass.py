@@ -1,0 +1,140 @@
+"""Mass: a kept token carries the weight of those it stands for.
+
+Dropping a token drops its share of every softmax too. If m tokens were the same and one of them is kept, adding
+``log(m)`` to the attention logit of the one gives what all of them gave. So each dropped token is counted to the kept
+one nearest to it, and every attention layer adds the logarithm of that count. ToMe (arXiv 2210.09461) calls it
+proportional attention; ERA (arXiv 2606.31982) repairs large vision-language models with it. It is not part of the
+ResPrune paper.
+
+It needs no patched code: transformers looks attention functions and mask functions up by name in two registries. For
+the length of a call the language model goes by a name of ours, whose mask holds the bias.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import pad
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+MASKED = "resprune_mass"  # the bias is part of the mask
+AUGMENTED = "resprune_mass_augmented"  # the bias is one more dimension of queries and keys
+_WIDTH = 8  # by how much that widens a head: kernels want a multiple of it
+
+
+def mass_of(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """How many tokens each kept token stands for: itself, and the dropped ones to which it is nearest.
+
+    Args:
+        features: ``[N, D]`` projected visual tokens; distances are Euclidean, in float32.
+        kept: ``[k]`` int64 indices, ``1 <= k <= N``, none twice.
+
+    Returns:
+        ``[k]`` float32 on the device of ``features``, along ``kept``; at least 1 each, N in all. Ties go to the token
+        that comes first in ``kept``.
+    """
+    rows = features.float()
+    dropped = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    dropped[kept] = False
+    centres = rows[kept]
+    # |v - c|^2 without |v|^2, which is the same for every centre
+    distance = centres.square().sum(1) - 2 * (rows[dropped] @ centres.T)
+    return 1 + torch.bincount(distance.argmin(1), minlength=len(kept)).float()
+
+
+@dataclass
+class _Call:
+    """The bias of the call under way.
+
+    Attributes:
+        bias: ``[B, L]`` float32, by column of the sequence that is sent; what comes after has none.
+        offsets: which column each length of keys begins with, as the masks of the latest forward pass had it.
+    """
+
+    bias: torch.Tensor
+    offsets: dict[int, int] = field(default_factory=dict)
+
+    def of_keys(self, rows: int, length: int, offset: int, dtype: torch.dtype) -> torch.Tensor:
+        """``[rows, 1, 1, length]`` for the keys from column ``offset`` on."""
+        bias = self.bias.repeat_interleave(rows // len(self.bias), dim=0)[:, offset : offset + length]
+        return pad(bias, (0, length - bias.shape[1]))[:, None, None].to(dtype)
+
+
+_CALL: ContextVar[_Call | None] = ContextVar("resprune_mass", default=None)
+
+
+@contextlib.contextmanager
+def carried(model: PreTrainedModel, bias: torch.Tensor | None, route: str = MASKED) -> Iterator[None]:
+    """Let the language model of ``model`` add ``bias`` to its attention logits for the length of a ``with`` block.
+
+    Its attention is PyTorch's scaled dot product for that time, and afterwards what it was.
+
+    Args:
+        model: of a supported family.
+        bias: ``[B, L]`` float32, the logarithm of the mass of each column that is sent, 0 where it is 1; ``None``
+            changes nothing.
+        route: :data:`MASKED` or :data:`AUGMENTED`.
+    """
+    if bias is None:
+        yield
+        return
+    before = model.config.get_text_config(decoder=True)._attn_implementation
+    token = _CALL.set(_Call(bias))
+    model.set_attn_implementation({"text_config": route})
+    try:
+        yield
+    finally:
+        model.set_attn_implementation({"text_config": before})
+        _CALL.reset(token)
+
+
+def _mask_with_bias(*args: Any, **kwargs: Any) -> torch.Tensor | None:
+    """SDPA's mask with the bias in it, ``[B, 1, queries, keys]`` of the model's type."""
+    call = _CALL.get()
+    if call is None:
+        return sdpa_mask(*args, **kwargs)
+    seen = sdpa_mask(*args, **kwargs | {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
+    dtype = kwargs["dtype"]
+    bias = call.of_keys(len(seen), seen.shape[-1], kwargs.get("kv_offset", 0), dtype)
+    return torch.where(seen, bias, torch.finfo(dtype).min)
+
+
+def _mask_without_bias(*args: Any, **kwargs: Any) -> torch.Tensor | None:
+    """SDPA's mask as ever; where it is not needed there is none, and its fastest kernels serve."""
+    if call := _CALL.get():
+        call.offsets[kwargs["kv_length"]] = kwargs.get("kv_offset", 0)
+    return sdpa_mask(*args, **kwargs)
+
+
+def _attend_augmented(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention in which query times key gives the bias as well: it is one more number of each key."""
+    if call := _CALL.get():
+        rows, length, width = key.shape[0], key.shape[2], key.shape[3]
+        scaling = width**-0.5 if scaling is None else scaling
+        bias = call.of_keys(rows, length, call.offsets[length], key.dtype)[:, 0, 0]
+        query, key, value = (pad(states, (0, _WIDTH)) for states in (query, key, value))
+        query[..., width] = 1 / scaling
+        key[..., width] = bias[:, None]
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        return output[..., :width], None
+    return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+
+
+AttentionInterface.register(MASKED, sdpa_attention_forward)
+AttentionMaskInterface.register(MASKED, _mask_with_bias)
+AttentionInterface.register(AUGMENTED, _attend_augmented)
+AttentionMaskInterface.register(AUGMENTED, _mask_without_bias)

@@ -32,14 +32,15 @@ SHARES = {
 class Batch:
     """Tensors of one training step; see :meth:`Prompt.pack` for the text's.
 
-    ``pixels [B, side, side, 3]``; ``places``, ``nouns`` and ``colours [B, N]``; ``centres [B, N, 2]``, how many patches
-    right and down the middle of the object lies that a patch shows (0 where it shows none).
+    ``pixels [B, side, side, 3]``; ``places``, ``nouns``, ``colours`` and ``owners [B, N]``; ``centres [B, N, 2]``, how
+    many patches right and down the middle of the object lies that a patch shows (0 where it shows none).
     """
 
     pixels: np.ndarray
     places: torch.Tensor
     nouns: torch.Tensor
     colours: torch.Tensor
+    owners: torch.Tensor
     centres: torch.Tensor
     text: dict[str, torch.Tensor] | None
 
@@ -147,6 +148,7 @@ class Batches(Dataset):
             places=places,
             nouns=torch.from_numpy(np.stack([s.nouns for s in scenes])).flatten(1),
             colours=torch.from_numpy(np.stack([s.colours for s in scenes])).flatten(1),
+            owners=torch.from_numpy(np.stack([s.owners for s in scenes])).flatten(1),
             centres=torch.from_numpy(np.stack([centres(s) for s in scenes])).flatten(1, 2),
             text=text,
         )

@@ -15,7 +15,14 @@ class Optimiser:
         self.masters = [p.detach().float().clone() for p in self.parameters]
         for module in modules:
             module.bfloat16()
-        others = ("embed", "lm_head", "colour", "place", "centre")  # tables and heads, which are no hidden matrices
+        others = (
+            "embed",
+            "lm_head",
+            "colour",
+            "place",
+            "centre",
+            "area",
+        )  # tables and heads, which are no hidden matrices
         matrix = [p.ndim == 2 and not any(s in n for s in others) for n, p in named]
         pick = [m for m, is_matrix in zip(self.masters, matrix, strict=True) if is_matrix]
         rest = [m for m, is_matrix in zip(self.masters, matrix, strict=True) if not is_matrix]

@@ -5,6 +5,9 @@ find the object that is named, then look where the question says. Here the loss 
 early layer learn to read, from each noun, the patches that show it (from the first tokens, if none does); two heads of
 a later layer learn to look at the patches of the noun that is about to be said. The model that results is an ordinary
 one: nothing of this is there after training.
+
+A third head learns to count. Its attention is shared out evenly: as much to each object of the noun as to the first
+tokens of the text. What is left to those tells how many objects there are.
 """
 
 import torch
@@ -12,6 +15,7 @@ from torch import nn
 from transformers import AttentionInterface
 
 HEADS = 2
+COUNTING_HEAD = 2
 READING_LAYER, SAYING_LAYER = 1, 3
 NO_NOUN = -1
 
@@ -49,6 +53,38 @@ def pointing_loss(language_model: nn.Module, text: dict[str, torch.Tensor], noun
         _misses(language_model.layers[layer].self_attn.weights[:, :HEADS], text[part], nouns)
         for layer, part in ((READING_LAYER, "named"), (SAYING_LAYER, "said"))
     )
+
+
+def counting_loss(
+    language_model: nn.Module, text: dict[str, torch.Tensor], nouns: torch.Tensor, owners: torch.Tensor
+) -> torch.Tensor:
+    """How far the third heads' attention is from an equal share for each object and for the text's first tokens.
+
+    Args:
+        language_model, text, nouns: as of :func:`pointing_loss`.
+        owners: ``[B, N]``, the number of the object that each patch shows, -1 where it shows none.
+    """
+    return sum(
+        _uneven(language_model.layers[layer].self_attn.weights[:, COUNTING_HEAD], text[part], nouns, owners)
+        for layer, part in ((READING_LAYER, "named"), (SAYING_LAYER, "said"))
+    )
+
+
+def _uneven(weights: torch.Tensor, wanted: torch.Tensor, nouns: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence; ``weights [B, L, L]``, ``wanted [B, T]``."""
+    length, patches = weights.shape[-1], nouns.shape[1]
+    prefix = length - patches - wanted.shape[1]
+    scene, token = (wanted != NO_NOUN).nonzero(as_tuple=True)
+    rows = weights[scene, prefix + patches + token].float()
+    hit = nouns[scene] == wanted[scene, token, None]
+    owner = torch.where(hit, owners[scene], owners.max() + 1)  # the last column gathers what is no object of the noun
+    shares = rows.new_zeros(len(rows), int(owners.max()) + 2)
+    objects = torch.zeros_like(shares).scatter_(1, owner, 1)[:, :-1]
+    shares = shares.scatter_add(1, owner, rows[:, prefix : prefix + patches])[:, :-1]
+    shares = torch.cat([rows[:, :prefix].sum(1, keepdim=True), shares], 1)
+    target = torch.cat([torch.ones_like(objects[:, :1]), objects], 1)
+    target = target / target.sum(1, keepdim=True)
+    return (target * (target.clamp_min(1e-4).log() - shares.clamp_min(1e-4).log())).sum(1).mean()
 
 
 def _misses(weights: torch.Tensor, wanted: torch.Tensor, nouns: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,7 @@ from resprune.evaluate.scenes import COLOURS, GROUND, Composer
 from training.batches import IGNORED, Batch, Batches, Prompt, on_canvas
 from training.network import HIDDEN, build, normalise, patch_features, window
 from training.optimise import Optimiser
-from training.pointing import pointing_loss
+from training.pointing import counting_loss, pointing_loss
 from training.tokenizer import build_tokenizer
 
 TEMPERATURE = 0.07
@@ -55,15 +55,44 @@ class Stage:
     tower: bool = True  # whether the vision tower learns too
     place: float = 0.3  # weight of the losses that ask each visual token where it and its object's middle lie
     pointing: float = 0.3  # weight of the loss that says where to look
+    counting: float = 0.0  # weight of the losses that ask for the area of objects, and for attention shared by objects
 
 
 STAGES = (
     Stage("tower-168", 11, 600, 168, 48, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, decay_from=0.8, micro=24),
     Stage("tower-336", 12, 220, 336, 16, False, 0.7, 1.0, muon=1.5e-3, adamw=1e-3, decay_from=0.5, micro=4),
     # The tower names patches well by now: what is left to learn lies in the language model, at a rate too high for it.
-    Stage("language-168", 13, 900, 168, 24, True, 0.1, 0.3, muon=3e-3, adamw=1.5e-3, decay_from=0.7, tower=False),
+    Stage("language-168", 13, 500, 168, 24, True, 0.1, 0.3, muon=3e-3, adamw=1.5e-3, decay_from=1.0, tower=False),
     Stage(
-        "language-336", 14, 900, 336, 16, True, 0.0, 0.3, muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False
+        "counting-168",
+        15,
+        350,
+        168,
+        24,
+        True,
+        0.1,
+        0.3,
+        muon=3e-3,
+        adamw=1.5e-3,
+        decay_from=0.7,
+        tower=False,
+        counting=0.3,
+    ),
+    Stage(
+        "language-336",
+        14,
+        800,
+        336,
+        16,
+        True,
+        0.0,
+        0.3,
+        muon=2e-3,
+        adamw=1e-3,
+        decay_from=0.3,
+        micro=4,
+        tower=False,
+        counting=0.3,
     ),
 )
 SMOKE = (
@@ -87,6 +116,7 @@ class Student(nn.Module):
         self.colour = nn.Linear(HIDDEN, len(COLOURS))
         self.place = nn.Linear(HIDDEN, 48)
         self.centre = nn.Linear(HIDDEN, 2)
+        self.area = nn.Linear(HIDDEN, 1)
         self.tower_learns = True
         words = [self.tokenizer.encode(f" {w}")[0] for w in (*composer.words, "background")]
         self.register_buffer("words", torch.tensor(words), persistent=False)
@@ -123,6 +153,12 @@ class Student(nn.Module):
         loss = F.cross_entropy(rows, places // 24) + F.cross_entropy(columns, places % 24)
         shown = batch.nouns >= 0
         return loss + F.smooth_l1_loss(self.centre(visual[shown]).float(), batch.centres[shown])
+
+    def area_loss(self, visual: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Each visual token knows the area of its object, in patches and by its logarithm: one object, one vote."""
+        shown = batch.owners >= 0
+        patches = (batch.owners[:, :, None] == batch.owners[:, None]).sum(2)[shown]
+        return F.smooth_l1_loss(self.area(visual[shown]).float().squeeze(1), patches.float().log())
 
     def answer_logits(self, visual: torch.Tensor, text: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """``([M, V] float32, [M])`` logits and targets at the places of the answers."""
@@ -188,6 +224,7 @@ def parts(batch: Batch, size: int) -> Iterator[Batch]:
             batch.places[a : a + size],
             batch.nouns[a : a + size],
             batch.colours[a : a + size],
+            batch.owners[a : a + size],
             batch.centres[a : a + size],
             text,
         )
@@ -215,6 +252,7 @@ def run_stage(
         warm_up=stage.warm_up,
         decay_from=stage.decay_from,
     )
+    language_model = student.model.model.language_model
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     first = 0
     if checkpoint.exists():
@@ -243,8 +281,12 @@ def run_stage(
             weights = {"patch": stage.patches, "place": stage.place}
             if part.text is not None:
                 terms["answer"], weights["answer"] = F.cross_entropy(*student.answer_logits(visual, part.text)), 1.0
-                terms["pointing"] = pointing_loss(student.model.model.language_model, part.text, part.nouns)
+                terms["pointing"] = pointing_loss(language_model, part.text, part.nouns)
                 weights["pointing"] = stage.pointing
+                if stage.counting:
+                    terms["area"] = student.area_loss(visual, part)
+                    terms["counting"] = counting_loss(language_model, part.text, part.nouns, part.owners)
+                    weights |= {"area": stage.counting, "counting": stage.counting}
             (share * sum(weights[name] * term for name, term in terms.items())).backward()
             losses.append({name: float(term.detach()) for name, term in terms.items()})
         add_up(optimiser.parameters)

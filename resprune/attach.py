@@ -12,10 +12,11 @@ import torch
 from transformers import GenerationMixin, PreTrainedModel, ProcessorMixin
 from transformers.modeling_outputs import ModelOutput
 
+from resprune.encoding import encode
 from resprune.errors import InputError
 from resprune.layouts import check_processor
 from resprune.prune import PruneResult
-from resprune.request import encode, prepare, remember
+from resprune.request import prepare, remember
 from resprune.settings import Keep, Settings
 
 __all__ = ["Attachment", "attach", "detach", "encode", "pruned"]

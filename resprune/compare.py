@@ -12,11 +12,11 @@ import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from resprune.answers import Answer, Side, Update
-from resprune.attach import encode, pruned
+from resprune.attach import pruned
+from resprune.encoding import Images, encode
 from resprune.errors import InputError
 from resprune.generation import Generation, explained
 from resprune.images import OpenedImage, Source, checked_question, open_image
-from resprune.layouts import layout_of
 from resprune.measure import now_ms
 from resprune.prompt import build_inputs
 from resprune.prune import PruneResult
@@ -144,7 +144,7 @@ def _encode(
     except Exception as error:
         raise explained(error) from None
     ms = now_ms(model.device) - start
-    coords = layout_of(model).coords(model, output.pooler_output, inputs)[0]
+    (coords,) = Images.of(model, output, inputs).coords
     patches = [tuple(place) for place in coords.tolist() if place[0] >= 0]
     # Encoded pictures take the place of the pixels: generate() refuses to be given both.
     rest = {name: value for name, value in inputs.items() if name != "pixel_values"}

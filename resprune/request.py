@@ -1,26 +1,39 @@
 """One call of ``generate``: choose the visual tokens of its images, and write the call to make instead."""
 
-import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch.nn.functional import pad
 from transformers import PreTrainedModel, ProcessorMixin
-from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
+from transformers.modeling_outputs import ModelOutput
 from transformers.utils.generic import is_flash_attention_requested
 
 from resprune.callers import CallersPrompt, setting
+from resprune.encoding import Images, encode
 from resprune.errors import InputError
-from resprune.layouts import layout_of
 from resprune.measure import now_ms
+from resprune.positions import note_deltas, positions_of
 from resprune.prune import Nouns, PruneResult, prune
 from resprune.sequence import Shortened, end_of, shorten
 from resprune.settings import Settings
 
 _ALIGNED = ("token_type_ids", "mm_token_type_ids")  # inputs of one value a column, beside the mask and the positions
+_VIDEOS = ("pixel_values_videos", "video_grid_thw")
 _ON_CACHE = "_resprune_prompt"
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What a KV cache is filled with.
+
+    Attributes:
+        shortened: what was sent of the caller's prompt.
+        positions: ``[..., B, S]`` int64 of the caller's columns.
+    """
+
+    shortened: Shortened
+    positions: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -30,13 +43,13 @@ class Request:
     Attributes:
         call: its arguments.
         prompt: the caller's.
-        shortened: what is sent of it.
+        cached: what it leaves in the cache, beside the answer.
         results: what happened to each image.
     """
 
     call: dict[str, Any]
     prompt: CallersPrompt
-    shortened: Shortened
+    cached: Cached
     results: list[PruneResult]
 
 
@@ -55,11 +68,13 @@ def remember(request: Request, output: ModelOutput | torch.Tensor) -> None:
     """Note on the KV cache what is in it, so that a later call can go on from it, or from a copy of it."""
     for cache in (request.call.get("past_key_values"), getattr(output, "past_key_values", None)):
         if cache is not None:
-            setattr(cache, _ON_CACHE, request.shortened)
+            setattr(cache, _ON_CACHE, request.cached)
 
 
 def _concerns_us(model: PreTrainedModel, call: dict[str, Any]) -> bool:
     """Whether a call has images, or goes on from a cache that was shortened."""
+    if any(call.get(name) is not None for name in _VIDEOS) or (call.get("mm_encoder_outputs") or {}).get("video"):
+        raise InputError("A video cannot be pruned; leave it out, or detach the model first.")
     ids, mask = call.get("input_ids"), call.get("attention_mask")
     encoded, pixels = _encoded(call) is not None, call.get("pixel_values") is not None
     limit = setting(model, call, "max_length") if setting(model, call, "max_new_tokens") is None else None
@@ -83,7 +98,7 @@ def _encoded(call: dict[str, Any]) -> ModelOutput | None:
     return (call.get("mm_encoder_outputs") or {}).get("image")
 
 
-def _earlier(call: dict[str, Any]) -> Shortened | None:
+def _earlier(call: dict[str, Any]) -> Cached | None:
     """The shortened prompt that filled the cache from which a call goes on."""
     cache = call.get("past_key_values")
     return getattr(cache, _ON_CACHE, None) if cache is not None and cache.get_seq_length() else None
@@ -91,19 +106,22 @@ def _earlier(call: dict[str, Any]) -> Shortened | None:
 
 @torch.no_grad()
 def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settings, call: dict[str, Any]) -> Request:
-    ids, cached = call["input_ids"], _in_cache(call)
+    ids, earlier, cached = call["input_ids"], _earlier(call), _in_cache(call)
     mask, filler = _mask_and_filler(model, call)
     # A call that goes on from a cache may give the new tokens only, beside the mask of all.
-    full = pad(ids, (mask.shape[1] - ids.shape[1], 0), value=filler)
+    full, start = pad(ids, (mask.shape[1] - ids.shape[1], 0), value=filler), end_of(cached)
     is_image = full == model.config.image_token_id
-    is_image[:, : end_of(cached)] = False
-    features = _features(model, call)
+    is_image[:, :start] = False
+    output = _encoded(call)
+    if output is None and call.get("pixel_values") is not None:
+        output = encode(model, call)
 
     started = now_ms(model.device)
-    rows = _rows(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in features])
+    images = None if output is None else Images.of(model, output, {**call, "input_ids": full[:, start:]})
+    rows = _rows(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
     nouns = {row: Nouns.of(model, processor, full[row]) for row in set(rows)}
-    coords = layout_of(model).coords(model, features, call)
-    chosen = [prune(*image, nouns[row], settings) for *image, row in zip(features, coords, rows, strict=True)]
+    candidates = zip(images.features, images.coords, rows, strict=True) if images else []
+    chosen = [prune(features, coords, nouns[row], settings) for features, coords, row in candidates]
     dropped = torch.zeros_like(is_image)
     if chosen:
         dropped[is_image] = ~torch.cat([stays for stays, _ in chosen]).to(ids.device)
@@ -111,32 +129,26 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
 
     positions = call.get("position_ids")
     if positions is None:
-        positions = model._prepare_position_ids_for_generation(full, {**call, "attention_mask": mask})
+        positions = positions_of(model, full, mask, start, None if earlier is None else earlier.positions, call)
     sent_ids = shortened.take(full, filler)
     if ids.shape[1] < full.shape[1]:
         sent_ids = sent_ids[:, cached.shape[1] :]
     prompt = CallersPrompt(ids, sent_ids.shape[1])
     new = {name: value for name, value in call.items() if name != "pixel_values"} | prompt.translate(model, call)
-    new |= {name: shortened.take(call[name], 0) for name in _ALIGNED if call.get(name) is not None}
     new |= {"input_ids": sent_ids, "position_ids": shortened.take(positions, 0)}
     new |= {"attention_mask": shortened.take(mask, 0)}
-    if features:
-        sent = shortened.sent()[is_image].split([len(tokens) for tokens in features])
-        kept = [tokens[flags.to(tokens.device)] for tokens, flags in zip(features, sent, strict=True)]
-        encoded = {"image": BaseModelOutputWithPooling(pooler_output=kept)}
+    for name in _ALIGNED:
+        if (values := call.get(name)) is not None:
+            new[name] = shortened.take(pad(values, (full.shape[1] - values.shape[1], 0)), 0)
+    if images:
+        sent = shortened.sent() & is_image
+        encoded = {"image": images.kept(sent[is_image], sent.sum(dim=1).tolist())}
         new["mm_encoder_outputs"] = (call.get("mm_encoder_outputs") or {}) | encoded
+    note_deltas(model, new["position_ids"], new["attention_mask"])
     results = [result for _, result in chosen]
     shared = now_ms(model.device) - started - sum(result.select_ms for result in results)
     results = [replace(result, select_ms=result.select_ms + shared / len(results)) for result in results]
-    return Request(new, prompt, shortened, results)
-
-
-def _features(model: PreTrainedModel, call: dict[str, Any]) -> list[torch.Tensor]:
-    """``[n, D]`` visual tokens of each image of a call."""
-    encoded = _encoded(call)
-    if encoded is None and call.get("pixel_values") is not None:
-        encoded = encode(model, call)
-    return [] if encoded is None else list(encoded.pooler_output)
+    return Request(new, prompt, Cached(shortened, positions), results)
 
 
 def _in_cache(call: dict[str, Any]) -> torch.Tensor:
@@ -145,7 +157,7 @@ def _in_cache(call: dict[str, Any]) -> torch.Tensor:
     entries = 0 if cache is None else cache.get_seq_length()
     if earlier is None:
         return torch.arange(entries, device=ids.device).expand(len(ids), -1)
-    return earlier.repeated(len(ids)).in_cache(entries)
+    return earlier.shortened.repeated(len(ids)).in_cache(entries)
 
 
 def _mask_and_filler(model: PreTrainedModel, call: dict[str, Any]) -> tuple[torch.Tensor, int]:
@@ -156,28 +168,6 @@ def _mask_and_filler(model: PreTrainedModel, call: dict[str, Any]) -> tuple[torc
         tells = pad_id is not None and pad_id not in (ends if isinstance(ends, list) else [ends])
         mask = call["input_ids"].ne(pad_id).long() if tells else torch.ones_like(call["input_ids"])
     return mask, pad_id or 0
-
-
-@torch.no_grad()
-def encode(model: PreTrainedModel, inputs: Mapping[str, Any]) -> ModelOutput:
-    """Encode images once, for any number of calls: ``generate(..., mm_encoder_outputs={"image": encode(...)})``.
-
-    Args:
-        model: of a supported family, attached or not.
-        inputs: what the processor made; ``pixel_values`` is then not to be given to ``generate``.
-
-    Returns:
-        ``pooler_output``, a list of ``[n, D]`` projected visual tokens, one an image.
-
-    Raises:
-        InputError: if there are no images in ``inputs``.
-    """
-    if inputs.get("pixel_values") is None:
-        raise InputError("There is no image in the inputs; give the processor one.")
-    encoder = model.base_model.get_image_features
-    known = inspect.signature(encoder).parameters.keys() - {"kwargs"}
-    output = encoder(**{name: inputs[name] for name in known & inputs.keys()}, return_dict=True)
-    return BaseModelOutputWithPooling(pooler_output=list(output.pooler_output))
 
 
 def _rows(placeholders: list[int], images: list[int]) -> list[int]:

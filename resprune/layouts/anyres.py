@@ -1,0 +1,146 @@
+"""Families that put the tiles of a picture together again into one large view: LLaVA-NeXT, LLaVA-OneVision.
+
+Tile 0 is the whole picture at the vision tower's size. Tile 1 is the large view, after the model has cut its padding
+off and, where OneVision finds it too large, shrunk it; a newline ends each of its rows. Where a prompt of OneVision has
+several pictures, each is seen once, padded to a square: tile 2.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import isqrt, sqrt
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
+from transformers.image_utils import ChannelDimension
+
+from resprune.layouts.base import STRUCTURAL, Encoded, Layout, View, grid, needed, whole
+
+WHOLE, LARGE, SQUARE = 0, 1, 2
+
+Options = Callable[[PreTrainedModel, Mapping[str, Any]], dict[str, Any]]
+
+
+def _next_side(of: PreTrainedModel | ProcessorMixin) -> int:
+    """Patches along a tile."""
+    return _tile_pixels(of) // of.patch_size if isinstance(of, ProcessorMixin) else _model_side(of)
+
+
+def _onevision_side(of: PreTrainedModel | ProcessorMixin) -> int:
+    return isqrt(of.num_image_tokens) if isinstance(of, ProcessorMixin) else _model_side(of)
+
+
+def _model_side(model: PreTrainedModel) -> int:
+    vision = model.config.vision_config
+    return vision.image_size // vision.patch_size
+
+
+def _tile_pixels(processor: ProcessorMixin) -> int:
+    """Pixels along a tile, found as the image processors find it."""
+    images = processor.image_processor
+    return next(n for s in (images.crop_size, images.size) if s for n in (s.height, s.shortest_edge) if n)
+
+
+def _geometry(of: PreTrainedModel | ProcessorMixin, side: Callable[[Any], int]) -> str:
+    arranged = of.image_processor if isinstance(of, ProcessorMixin) else of.config
+    return f"{side(of)} x {side(of)} patches of a tile and large views of {arranged.image_grid_pinpoints} pixels"
+
+
+def _next_options(model: PreTrainedModel, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model's ``pack_image_features`` takes beside the features; there is no CLS among coordinates."""
+    return {"vision_feature_select_strategy": "default"}
+
+
+def _onevision_options(model: PreTrainedModel, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {"vision_aspect_ratio": inputs.get("vision_aspect_ratio") or model.config.vision_aspect_ratio}
+
+
+def _coords(model: PreTrainedModel, _: Encoded, inputs: Mapping[str, Any], options: Options) -> list[torch.Tensor]:
+    """Send coordinates in place of features through the model's own packing: where they end up is exact."""
+    sizes, side = needed(inputs, "image_sizes"), _model_side(model)
+    counts = inputs.get("batch_num_images")
+    together = [False] * len(sizes)
+    if counts is not None:
+        together = [int(count) > 1 for count in counts for _ in range(int(count))]
+    base, config = model.base_model, model.config
+    shape_of = inspect.getmodule(type(base)).get_anyres_image_grid_shape
+    tiles = []
+    for size, with_others in zip(sizes, together, strict=True):
+        if with_others:
+            tiles.append(grid(side, side, SQUARE)[None])
+            continue
+        rows, cols = shape_of(size, config.image_grid_pinpoints, config.vision_config.image_size)
+        large = grid(rows * side, cols * side, LARGE).reshape(rows, side, cols, side, 3).transpose(1, 2)
+        tiles.append(torch.cat([grid(side, side)[None], large.reshape(-1, side * side, 3)]))
+    newline = torch.full((3,), float(STRUCTURAL))
+    packed, _ = base.pack_image_features(
+        [places.float() for places in tiles], sizes, image_newline=newline, **options(model, inputs)
+    )
+    return [_counted(places) for places in packed]
+
+
+def _counted(packed: torch.Tensor) -> torch.Tensor:
+    """``[n, 3]`` int64: rows and columns of the large view counted from 0, which padding cut off and shrinking move."""
+    places = packed.round().long()
+    large = places[:, 0] == LARGE
+    for axis in (1, 2):
+        # Shrinking gives rows that lie between those of the tiles, but never two within less than one of each other.
+        places[large, axis] = packed[large, axis].round(decimals=2).unique(return_inverse=True)[1]
+    return places
+
+
+def _large_view(processor: ProcessorMixin, image_size: tuple[int, int], side: int) -> View:
+    from transformers.models.llava_next.modeling_llava_next import unpad_image
+
+    width, height = image_size
+    canvas = select_best_resolution((height, width), processor.image_processor.image_grid_pinpoints)
+    picture = np.broadcast_to(np.uint8(0), (height, width, 3))  # of no memory: only its shape is read
+    resized = get_patch_output_size(picture, canvas, ChannelDimension.LAST)
+    pixels = _tile_pixels(processor)
+    padded = [n // pixels * side for n in canvas]
+    seen = unpad_image(torch.empty(1, *padded), (height, width)).shape[1:]
+    edges = []
+    for old, new, full, before, after in zip((height, width), resized, canvas, padded, seen, strict=True):
+        start = (before - after) // 2 * pixels / side - (full - new) // 2
+        edges.append((start * old / new, (start + after * pixels / side) * old / new))
+    (top, bottom), (left, right) = edges
+    return View((left, top, right, bottom), *seen)
+
+
+def _next_views(processor: ProcessorMixin, image_size: tuple[int, int]) -> dict[int, View]:
+    side = _next_side(processor)
+    return {WHOLE: whole(image_size, side, side), LARGE: _large_view(processor, image_size, side)}
+
+
+def _onevision_views(processor: ProcessorMixin, image_size: tuple[int, int]) -> dict[int, View]:
+    side, (width, height) = _onevision_side(processor), image_size
+    large = _large_view(processor, image_size, side)
+    most = int(processor.vision_aspect_ratio.removeprefix("anyres_max_"))
+    ratio = sqrt(large.rows * large.cols / (most * side**2))
+    if ratio > 1.1:  # as the model has it
+        large = View(large.box, int(large.rows // ratio), int(large.cols // ratio))
+    longest = max(image_size)
+    left, top = -((longest - width) // 2), -((longest - height) // 2)
+    square = View((left, top, left + longest, top + longest), side, side)
+    return {WHOLE: whole(image_size, side, side), LARGE: large, SQUARE: square}
+
+
+LAYOUTS = {
+    "llava_next": Layout(
+        "LlavaNextForConditionalGeneration",
+        "LlavaNextProcessor",
+        geometry=partial(_geometry, side=_next_side),
+        coords=partial(_coords, options=_next_options),
+        views=_next_views,
+    ),
+    "llava_onevision": Layout(
+        "LlavaOnevisionForConditionalGeneration",
+        "LlavaOnevisionProcessor",
+        geometry=partial(_geometry, side=_onevision_side),
+        coords=partial(_coords, options=_onevision_options),
+        views=_onevision_views,
+    ),
+}

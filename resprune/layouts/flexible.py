@@ -1,0 +1,103 @@
+"""Families that see each image once, at nearly its own size: Qwen-VL, GLM-4V, Mistral 3."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from resprune.layouts.base import Encoded, Layout, View, grid, needed, whole
+
+
+def _qwen_pixels(processor: ProcessorMixin, image_size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a picture after resizing."""
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+    images, (width, height) = processor.image_processor, image_size
+    side = images.patch_size * images.merge_size
+    return smart_resize(height, width, side, images.size["shortest_edge"], images.size["longest_edge"])
+
+
+def _glm_pixels(processor: ProcessorMixin, image_size: tuple[int, int]) -> tuple[int, int]:
+    from transformers.models.glm4v.image_processing_glm4v import smart_resize
+
+    images, (width, height) = processor.image_processor, image_size
+    side, frames = images.patch_size * images.merge_size, images.temporal_patch_size
+    size = images.size
+    return smart_resize(frames, height, width, frames, side, size["shortest_edge"], size["longest_edge"])
+
+
+def _pixtral_pixels(processor: ProcessorMixin, image_size: tuple[int, int]) -> tuple[int, int]:
+    from transformers.models.pixtral.image_processing_pixtral import get_resize_output_image_size
+
+    images, (width, height) = processor.image_processor, image_size
+    size = images.size
+    limit = (size.longest_edge,) * 2 if size.longest_edge else (size.height, size.width)
+    picture = np.broadcast_to(np.uint8(0), (height, width, 3))  # of no memory: only its shape is read
+    return get_resize_output_image_size(picture, limit, processor.patch_size * processor.spatial_merge_size)
+
+
+def _merged(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
+    """Pixels along a patch, and patches along a token."""
+    side = of.image_processor if isinstance(of, ProcessorMixin) else of.config.vision_config
+    return side.patch_size, side.merge_size if isinstance(of, ProcessorMixin) else side.spatial_merge_size
+
+
+def _pixtral(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
+    if isinstance(of, ProcessorMixin):
+        return of.patch_size, of.spatial_merge_size
+    return of.config.vision_config.patch_size, of.config.spatial_merge_size
+
+
+def _by_patches(model: PreTrainedModel, _: Encoded, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
+    merge = _merged(model)[1]
+    return [grid(rows // merge, cols // merge) for _, rows, cols in needed(inputs, "image_grid_thw").tolist()]
+
+
+def _by_pixels(model: PreTrainedModel, _: Encoded, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
+    patch, merge = _pixtral(model)
+    sizes = needed(inputs, "image_sizes") // (patch * merge)
+    return [grid(rows, cols) for rows, cols in sizes.tolist()]
+
+
+Pixels = Callable[[ProcessorMixin, tuple[int, int]], tuple[int, int]]
+Merging = Callable[[PreTrainedModel | ProcessorMixin], tuple[int, int]]
+
+
+def _geometry(of: PreTrainedModel | ProcessorMixin, merging: Merging) -> str:
+    patch, merge = merging(of)
+    return f"tokens of {merge} x {merge} patches of {patch} pixels"
+
+
+def _views(processor: ProcessorMixin, image_size: tuple[int, int], pixels: Pixels, merging: Merging) -> dict[int, View]:
+    patch, merge = merging(processor)
+    height, width = pixels(processor, image_size)
+    return {0: whole(image_size, height // (patch * merge), width // (patch * merge))}
+
+
+def _layout(name: str, processor: str, pixels: Pixels) -> Layout:
+    """A family that tells its grids in ``image_grid_thw``."""
+    return Layout(
+        f"{name}ForConditionalGeneration",
+        processor,
+        geometry=partial(_geometry, merging=_merged),
+        coords=_by_patches,
+        views=partial(_views, pixels=pixels, merging=_merged),
+    )
+
+
+LAYOUTS = {
+    "qwen2_vl": _layout("Qwen2VL", "Qwen2VLProcessor", _qwen_pixels),
+    "qwen2_5_vl": _layout("Qwen2_5_VL", "Qwen2_5_VLProcessor", _qwen_pixels),
+    "qwen3_vl": _layout("Qwen3VL", "Qwen3VLProcessor", _qwen_pixels),
+    "glm4v": _layout("Glm4v", "Glm4vProcessor", _glm_pixels),
+    "mistral3": Layout(
+        "Mistral3ForConditionalGeneration",
+        "PixtralProcessor",
+        geometry=partial(_geometry, merging=_pixtral),
+        coords=_by_pixels,
+        views=partial(_views, pixels=_pixtral_pixels, merging=_pixtral),
+    ),
+}

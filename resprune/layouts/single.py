@@ -1,0 +1,79 @@
+"""Families whose vision tower sees each image once, at one fixed size: LLaVA-1.5, Gemma 3, PaliGemma."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import isqrt
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from resprune.errors import InputError
+from resprune.layouts.base import STRUCTURAL, Encoded, Layout, View, grid
+
+Shape = Callable[[PreTrainedModel | ProcessorMixin], tuple[int, int]]
+
+
+def _canvas(processor: ProcessorMixin) -> tuple[int, int]:
+    """Width and height in pixels of what the vision tower sees of an image."""
+    images = processor.image_processor
+    size = images.crop_size if images.do_center_crop else images.size
+    return size["width"], size["height"]
+
+
+def _patches(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
+    """Rows and columns where each patch is a token."""
+    if isinstance(of, ProcessorMixin):
+        width, height = _canvas(of)
+        return height // of.patch_size, width // of.patch_size
+    vision = of.config.vision_config
+    return (vision.image_size // vision.patch_size,) * 2
+
+
+def _pooled(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
+    """Rows and columns of Gemma 3, which pools its patches to a given number of tokens."""
+    tokens = of.image_seq_length if isinstance(of, ProcessorMixin) else of.config.mm_tokens_per_image
+    return (isqrt(tokens),) * 2
+
+
+def _counted(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
+    """Rows and columns of PaliGemma, whose processor knows no patches, only how many tokens they are."""
+    return (isqrt(of.image_seq_length),) * 2 if isinstance(of, ProcessorMixin) else _patches(of)
+
+
+def _coords(model: PreTrainedModel, features: Encoded, _: Mapping[str, Any], shape: Shape) -> list[torch.Tensor]:
+    """One grid an image; what is more than the grid is the CLS token in front."""
+    places = grid(*shape(model))
+    return [torch.cat([places.new_full((max(0, len(f) - len(places)), 3), STRUCTURAL), places]) for f in features]
+
+
+def _views(processor: ProcessorMixin, image_size: tuple[int, int], shape: Shape) -> dict[int, View]:
+    """Undo the preprocessing of CLIP (shortest edge resized to a length, centre cut out) and of SigLIP (resized)."""
+    images, canvas = processor.image_processor, _canvas(processor)
+    if getattr(images, "do_pan_and_scan", None):
+        raise InputError("Where crops of a picture lie is not known; set do_pan_and_scan=False in the image processor.")
+    shortest = min(image_size)
+    # The longer edge is rounded down, so the two directions are not scaled by quite the same factor.
+    resized = (
+        [int(images.size["shortest_edge"] * n / shortest) for n in image_size] if images.size.shortest_edge else canvas
+    )
+    start = [int((new - seen) / 2) * old / new for old, new, seen in zip(image_size, resized, canvas, strict=True)]
+    length = [seen * old / new for old, new, seen in zip(image_size, resized, canvas, strict=True)]
+    return {0: View((*start, start[0] + length[0], start[1] + length[1]), *shape(processor))}
+
+
+def _layout(model: str, processor: str, shape: Shape) -> Layout:
+    return Layout(
+        model,
+        processor,
+        geometry=lambda of: "{} x {} patches of an image".format(*shape(of)),
+        coords=partial(_coords, shape=shape),
+        views=partial(_views, shape=shape),
+    )
+
+
+LAYOUTS = {
+    "llava": _layout("LlavaForConditionalGeneration", "LlavaProcessor", _patches),
+    "gemma3": _layout("Gemma3ForConditionalGeneration", "Gemma3Processor", _pooled),
+    "paligemma": _layout("PaliGemmaForConditionalGeneration", "PaliGemmaProcessor", _counted),
+}

@@ -1,0 +1,111 @@
+"""Families that see a picture whole and in tiles, each a run of tokens of its own: InternVL, Idefics3, SmolVLM."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import isqrt
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from resprune.layouts.base import Encoded, Layout, View, grid, needed, whole
+
+
+def _runs(ids: torch.Tensor, image_token: int) -> list[tuple[int, int]]:
+    """First column and length of each run of image tokens in a row ``[S]`` of a prompt."""
+    is_image = torch.nn.functional.pad((ids == image_token).int(), (1, 1))
+    edges = is_image.diff().nonzero()[:, 0].tolist()
+    return [(start, end - start) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _places(tiles: int, side: int) -> torch.Tensor:
+    """``[tiles * side * side, 3]``: the tiles of a picture row by row, then the whole of it, which is tile 0."""
+    return torch.cat([grid(side, side, tile) for tile in [*range(1, tiles), 0]])
+
+
+def _internvl_side(of: PreTrainedModel | ProcessorMixin) -> int:
+    """Tokens along a tile."""
+    return isqrt(of.image_seq_length if isinstance(of, ProcessorMixin) else of.config.image_seq_length)
+
+
+def _idefics_side(of: PreTrainedModel | ProcessorMixin) -> int:
+    if isinstance(of, ProcessorMixin):
+        return isqrt(of.image_seq_len)
+    vision = of.config.vision_config
+    return vision.image_size // vision.patch_size // of.config.scale_factor
+
+
+def _by_image(model: PreTrainedModel, _: Encoded, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
+    """All tiles of an image stand in one run."""
+    side = _internvl_side(model)
+    rows = needed(inputs, "input_ids")
+    return [_places(length // side**2, side) for row in rows for _, length in _runs(row, model.config.image_token_id)]
+
+
+def _by_tile(model: PreTrainedModel, _: Encoded, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
+    """Each tile is a run after a token that names it; the last of an image, and so of a prompt, is the whole picture.
+
+    The name counts, not the number of runs between two texts: pictures may follow each other without any.
+    """
+    side, images = _idefics_side(model), []
+    for row in needed(inputs, "input_ids"):
+        names = [int(row[start - 1]) for start, _ in _runs(row, model.config.image_token_id)]
+        ends = [tile for tile, name in enumerate(names) if name == names[-1]]
+        images += [_places(end - begin, side) for begin, end in zip([-1, *ends], ends, strict=False)]
+    return images
+
+
+def _tile_views(image_size: tuple[int, int], rows: int, cols: int, side: int) -> dict[int, View]:
+    """The picture stretched over ``rows`` x ``cols`` tiles, and whole."""
+    width, height = image_size
+    views = {0: whole(image_size, side, side)}
+    if rows * cols > 1:
+        for row in range(rows):
+            for col in range(cols):
+                box = (col * width / cols, row * height / rows, (col + 1) * width / cols, (row + 1) * height / rows)
+                views[1 + row * cols + col] = View(box, side, side)
+    return views
+
+
+def _internvl_views(processor: ProcessorMixin, image_size: tuple[int, int]) -> dict[int, View]:
+    from transformers.models.got_ocr2.image_processing_got_ocr2 import get_optimal_tiled_canvas
+
+    images, (width, height) = processor.image_processor, image_size
+    tile = (images.size["height"], images.size["width"])
+    cols, rows = get_optimal_tiled_canvas((height, width), tile, images.min_patches, images.max_patches)
+    return _tile_views(image_size, rows, cols, _internvl_side(processor))
+
+
+def _idefics_views(processor: ProcessorMixin, image_size: tuple[int, int]) -> dict[int, View]:
+    # Three resizes and their roundings lead to the number of tiles; nobody counts them as the processor itself does.
+    blank = np.zeros((image_size[1], image_size[0], 3), np.uint8)
+    counted = processor.image_processor(blank, return_row_col_info=True)
+    return _tile_views(image_size, counted["rows"][0][0], counted["cols"][0][0], _idefics_side(processor))
+
+
+def _geometry(of: PreTrainedModel | ProcessorMixin, side: Callable[[Any], int]) -> str:
+    return f"{side(of)} x {side(of)} tokens of a tile"
+
+
+def _idefics(name: str) -> Layout:
+    return Layout(
+        f"{name}ForConditionalGeneration",
+        f"{name}Processor",
+        geometry=partial(_geometry, side=_idefics_side),
+        coords=_by_tile,
+        views=_idefics_views,
+    )
+
+
+LAYOUTS = {
+    "internvl": Layout(
+        "InternVLForConditionalGeneration",
+        "InternVLProcessor",
+        geometry=partial(_geometry, side=_internvl_side),
+        coords=_by_image,
+        views=_internvl_views,
+    ),
+    "idefics3": _idefics("Idefics3"),
+    "smolvlm": _idefics("SmolVLM"),
+}

@@ -8,17 +8,25 @@ from typing import Any
 import torch
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
+from resprune.layouts import image_token_of
+
+# How a model reads that was made for a picture and a text rather than for a chat, such as PaliGemma.
+_BARE = (
+    "{% for part in messages[-1]['content'] %}"
+    "{% if part['type'] == 'image' %}{{ image_token }}{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
+)
 _MARK = "\0"  # around each special token, so that one that a user typed as text is not taken for it
 _SENTINEL = "zqz"
+_ROLES = ("user", "assistant", "user")
 
 
 def build_inputs(processor: ProcessorMixin, image: Any, question: str) -> BatchFeature:
     """What ``model.generate`` needs for one question about one image, by the processor's own chat template.
 
-    Special tokens in the question stay text: typing ``<image>`` or ``</s>`` neither adds an image nor ends a turn.
+    Where it has none, the question follows the image. Special tokens in the question stay text: typing ``<image>`` or ``</s>`` neither adds an image nor ends a turn.
 
     Args:
-        processor: with a chat template.
+        processor: of a supported family.
         image: as its image processor takes it, such as an RGB ``PIL.Image.Image``.
         question: of any content.
 
@@ -28,13 +36,15 @@ def build_inputs(processor: ProcessorMixin, image: Any, question: str) -> BatchF
     content = [{"type": "image", "image": image}, {"type": "text", "text": question}]
     messages = [{"role": "user", "content": content}]
     options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
-    tokenizer = processor.tokenizer
+    tokenizer, template = processor.tokenizer, processor.chat_template
+    if not template:
+        options |= {"chat_template": _BARE, "image_token": processor.image_token}
     if any(token.content in question for token in tokenizer.added_tokens_decoder.values()):
-        template = processor.chat_template
-        if tokenizer("").input_ids and not _rendered(processor, [_SENTINEL]).startswith(tokenizer.bos_token):
+        options["sanitize_control_tokens"] = True
+        bos = tokenizer.bos_token
+        if template and bos and tokenizer("").input_ids and not _rendered(processor, [_SENTINEL]).startswith(bos):
             # Text with marked tokens is not given to the tokenizer's post-processor, which would put this token there.
-            template = "{{ bos_token }}" + template
-        options |= {"sanitize_control_tokens": True, "chat_template": template}
+            options["chat_template"] = "{{ bos_token }}" + template
     return processor.apply_chat_template(messages, **options)
 
 
@@ -73,18 +83,22 @@ def _last_turn(text: str, first_user: str, assistant: str, next_user: str, end: 
 
 def _rendered(processor: ProcessorMixin, turns: list[str]) -> str:
     """The template's text for a chat without images, in which user and assistant say ``turns`` in alternation."""
-    messages = [
-        {"role": role, "content": [{"type": "text", "text": text}]}
-        for role, text in zip(itertools.cycle(["user", "assistant"]), turns, strict=False)
-    ]
-    return processor.apply_chat_template(messages, add_generation_prompt=True)
+    said = [(role, [{"type": "text", "text": text}]) for role, text in zip(_ROLES, turns, strict=False)]
+    messages = [{"role": role, "content": parts} for role, parts in said]
+    text = processor.apply_chat_template(messages, add_generation_prompt=True)
+    if any(str(parts) in text for _, parts in said):
+        # Some templates take what the assistant says for a text, and would write the list as code.
+        for message in messages[1::2]:
+            message["content"] = message["content"][0]["text"]
+        text = processor.apply_chat_template(messages, add_generation_prompt=True)
+    return text
 
 
 def _words(processor: ProcessorMixin, ids: list[int]) -> str:
     """Text of a prompt: image tokens, padding and the start of text left out, other special tokens marked."""
     tokenizer: PreTrainedTokenizerBase = processor.tokenizer
     special = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    silent = {processor.image_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id}
+    silent = {image_token_of(processor), tokenizer.pad_token_id, tokenizer.bos_token_id}
     words = []
     for is_special, run in itertools.groupby((i for i in ids if i not in silent), special.__contains__):
         if is_special:

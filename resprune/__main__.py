@@ -96,9 +96,19 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _models(_: argparse.Namespace) -> None:
-    from resprune.models import CATALOGUE
+    from resprune.catalogue import CATALOGUE
 
-    _table((e.id, f"{e.parameters:,} M", e.licence, e.description) for e in CATALOGUE.values())
+    rows = [("ID", "FAMILY", "PARAMETERS", "BF16", "8 BITS", "4 BITS", "SMALLEST CARD, IN 4 BITS", "LICENCE")]
+    for entry in CATALOGUE.values():
+        sizes = [_gigabytes(entry.weight_bytes(quantization)) for quantization in (None, "8bit", "4bit")]
+        cards = f"{entry.smallest_card()} GB, {entry.smallest_card('4bit')} GB"
+        licence = entry.licence + (" (consent needed)" if entry.gated else "")
+        rows.append((entry.id, entry.family, f"{entry.parameters:,.0f} M", *sizes, cards, licence))
+    _table(rows)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def _methods(_: argparse.Namespace) -> None:

@@ -1,9 +1,12 @@
-"""Which checkpoints there are, where they lie, and how to load one."""
+"""Where checkpoints lie, and how to load one."""
 
+import gc
+import io
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download, snapshot_download
@@ -15,94 +18,97 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import tqdm
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 
+from resprune.attach import detach
+from resprune.catalogue import CATALOGUE, QUANTISED_BYTES, Quantization
 from resprune.errors import InputError
 from resprune.layouts import LAYOUTS
+from resprune.memory import check_room, weigh
 
 WANTED_FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A checkpoint that this project knows.
-
-    Attributes:
-        id: what a caller asks for: a Hugging Face id, or ``"bundled"``.
-        family: its ``model_type``, a key of :data:`resprune.layouts.LAYOUTS`.
-        description: one sentence for the user.
-        licence: of its weights.
-        parameters: in millions.
-    """
-
-    id: str
-    family: str
-    description: str
-    licence: str
-    parameters: int
-
-
-CATALOGUE: dict[str, Entry] = {
-    entry.id: entry
-    for entry in (
-        Entry("bundled", "llava", "Knows emoji scenes only; small, offline, runs anywhere.", "Apache-2.0", 11),
-        Entry(
-            "llava-hf/llava-1.5-7b-hf",
-            "llava",
-            "LLaVA-1.5 for photographs; 14 GB of memory in 16 bits.",
-            "Llama 2 Community License",
-            7063,
-        ),
-        Entry(
-            "llava-hf/llava-1.5-13b-hf",
-            "llava",
-            "The larger LLaVA-1.5; 27 GB of memory in 16 bits.",
-            "Llama 2 Community License",
-            13351,
-        ),
-    )
-}
+Progress = Callable[[str, float], None]
+"""Told what is going on, and how far it is, in ``[0, 1]``."""
 
 
 def load(
-    model_id: str = "bundled", *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+    model_id: str = "bundled",
+    *,
+    quantization: Quantization | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    progress: Progress = lambda step, share: None,
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Load a stock Hugging Face model and its processor, ready to answer.
 
-    Only safetensors are read and no code of a checkpoint is run.
+    Only safetensors are read and no code of a checkpoint is run. Whether the weights fit is known before they are
+    read.
 
     Args:
-        model_id: an id of :data:`CATALOGUE`, a folder on this machine, or another Hugging Face id that the operator
-            allows by naming it in the environment variable ``RESPRUNE_ALLOW`` (ids separated by commas).
-        device: ``None`` takes CUDA where there is one, else the CPU.
-        dtype: ``None`` takes what the device is fast in, see :func:`default_dtype`.
+        model_id: an id of :data:`resprune.catalogue.CATALOGUE`, a folder on this machine, or another Hugging Face id
+            that the operator allows by naming it in the environment variable ``RESPRUNE_ALLOW`` (ids separated by
+            commas).
+        quantization: ``"8bit"`` or ``"4bit"`` (bitsandbytes; the linear layers of the language model), or ``None``.
+        device: ``None`` takes CUDA where there is one, else the CPU; ``"auto"`` lets accelerate spread the model over
+            all there is.
+        dtype: of what is not quantised; ``None`` takes what the device is fast in, see :func:`default_dtype`.
+        progress: called as the model is fetched and read, from any thread.
 
     Raises:
-        InputError: if there is no such checkpoint, it cannot be fetched, its family is not supported, or its files
-            are incomplete, damaged or pickled.
+        InputError: if there is no such checkpoint, it cannot be fetched, its family is not supported, its files are
+            incomplete, damaged or pickled, it does not fit, or the device cannot quantise.
     """
-    device = _device(device)
-    dtype = dtype or default_dtype(device)
-    folder = locate(model_id)
+    place = _device(None if device == "auto" else device)
+    dtype = dtype or default_dtype(place)
+    _check_quantization(quantization, place)
+    folder = locate(model_id, progress)
+    progress("reading the weights", 0.0)
     try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        weights = weigh(config, place)
+        if device != "auto":
+            check_room(model_id, weights, quantization, dtype, place)
         model, report = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            device_map="auto" if device == "auto" else {"": place} if quantization or place.type != "cpu" else None,
+            quantization_config=_quantization_config(quantization, dtype, weights.unquantised),
         )
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, AssertionError, ImportError) as error:
         raise InputError(f"The model {model_id!r} cannot be read ({_first_line(error)}); fetch it again.") from error
     if absent := sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}):
         raise InputError(f"The model {model_id!r} lacks weights such as {absent[0]}; fetch it again.")
     model.name_or_path = model_id  # what the caller asked for, not where this machine keeps it
-    try:
-        return model.to(device).eval(), processor
-    except (RuntimeError, AssertionError) as error:  # no such device, or not enough memory on it
-        raise InputError(f"The model {model_id!r} does not go on {device} ({_first_line(error)}).") from error
+    progress("reading the weights", 1.0)
+    return model.eval(), processor
 
 
-def locate(model_id: str) -> Path:
+def unload(model: PreTrainedModel) -> None:
+    """Give the memory of a model's weights back at once, whoever still holds the model; it is of no use afterwards."""
+    detach(model)
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = torch.empty(0, dtype=tensor.dtype)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def locate(model_id: str, progress: Progress = lambda step, share: None) -> Path:
     """The folder that holds a checkpoint's files, fetched from the Hugging Face hub where that is needed.
 
     Raises:
@@ -116,7 +122,7 @@ def locate(model_id: str) -> Path:
                 "assets folder."
             )
     elif model_id in CATALOGUE or model_id in _allowed():
-        return _fetched(model_id)
+        return _fetched(model_id, progress)
     elif not model_id or not (folder := Path(model_id)).is_dir():
         raise InputError(
             f"There is no model {model_id!r}; choose one of {', '.join(CATALOGUE)}, or give a folder that holds one."
@@ -138,16 +144,60 @@ def default_dtype(device: torch.device) -> torch.dtype:
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.type == "mps":
+        return torch.bfloat16
     if device.type == "cpu" and _cpu_flags() & {"amx_bf16", "avx512_bf16"}:
         return torch.bfloat16
     return torch.float32
 
 
 def _device(device: str | torch.device | None) -> torch.device:
+    """A device that is there."""
     try:
-        return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise InputError(f"There is no device {device!r}; give cpu or cuda.") from error
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"There is no device {str(device)!r} on this machine; give cpu, cuda or auto.") from error
+    return place
+
+
+def _check_quantization(quantization: str | None, device: torch.device) -> None:
+    if quantization not in (None, *QUANTISED_BYTES):
+        raise InputError(f"There is no quantization {quantization!r}; give {', '.join(QUANTISED_BYTES)} or None.")
+    if quantization and device.type not in ("cpu", "cuda"):
+        raise InputError(f"The device {device} cannot hold a model in {quantization}; give quantization=None.")
+
+
+def _quantization_config(
+    quantization: Quantization | None, dtype: torch.dtype, unquantised: list[str]
+) -> BitsAndBytesConfig | None:
+    """The language model in few bits. Vision tower and projector stay: their output is what pruning judges by."""
+    if quantization is None:
+        return None
+    return BitsAndBytesConfig(
+        load_in_8bit=quantization == "8bit",
+        load_in_4bit=quantization == "4bit",
+        llm_int8_skip_modules=unquantised,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _reporter(progress: Progress) -> type[tqdm]:
+    """A progress bar that tells the downloaded share instead of drawing itself."""
+
+    class Reporter(tqdm):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs | {"disable": False, "file": io.StringIO()})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown = super().update(n)
+            if self.unit == "B" and self.total:
+                progress("fetching the model", min(1.0, self.n / self.total))
+            return shown
+
+    return Reporter
 
 
 def _cpu_flags() -> set[str]:
@@ -163,11 +213,11 @@ def _allowed() -> set[str]:
     return {name.strip() for name in os.environ.get("RESPRUNE_ALLOW", "").split(",")} - {""}
 
 
-def _fetched(model_id: str) -> Path:
+def _fetched(model_id: str, progress: Progress) -> Path:
     """Download what is missing; the configuration first, so that nothing large is fetched in vain."""
     try:
         _check_family(model_id, Path(hf_hub_download(model_id, "config.json")))
-        folder = Path(snapshot_download(model_id, allow_patterns=list(WANTED_FILES)))
+        folder = Path(snapshot_download(model_id, allow_patterns=list(WANTED_FILES), tqdm_class=_reporter(progress)))
     except GatedRepoError as error:
         raise InputError(f"The model {model_id!r} asks for consent; accept its licence on its page first.") from error
     except (RepositoryNotFoundError, HFValidationError) as error:

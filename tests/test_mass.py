@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_exactness import MODES, PROMPTS, TOKENS, difference, generate, positions_of, prompt_inputs
 from tiny import IMAGE
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from resprune.mass import AUGMENTED, MASKED, carried, mass_of
 
@@ -127,7 +128,7 @@ def test_one_token_with_its_mass_does_what_its_duplicates_did(tiny, kept, route)
             return model(
                 **given,
                 position_ids=positions[:, columns],
-                mm_encoder_outputs={"image": {"pooler_output": [features[stay]]}},
+                mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=[features[stay]])},
             ).logits[0, -1]
 
     everything = logits(torch.arange(TOKENS))

@@ -9,11 +9,15 @@ import torch
 from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from tiny import picture, tiny_llava
+from true_configs import TRUE_CONFIGS
 
+import resprune
 from resprune import models
+from resprune.catalogue import CATALOGUE
 from resprune.errors import InputError
 from resprune.layouts import LAYOUTS
-from resprune.models import CATALOGUE, assets_dir, default_dtype, load, locate
+from resprune.memory import weigh
+from resprune.models import assets_dir, default_dtype, load, locate, unload
 from resprune.prompt import build_inputs
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -52,7 +56,7 @@ def test_the_type_of_numbers_can_be_chosen(saved):
 def test_the_bundled_model_is_what_the_catalogue_says():
     model, _ = load()
     assert (model.name_or_path, model.config.model_type) == ("bundled", CATALOGUE["bundled"].family)
-    assert CATALOGUE["bundled"].parameters == round(sum(p.numel() for p in model.parameters()) / 1e6)
+    assert CATALOGUE["bundled"].parameters == round(sum(p.numel() for p in model.parameters()) / 1e6, 1)
     assert locate("bundled") == assets_dir() / "bundled"
 
 
@@ -102,7 +106,7 @@ def cut_the_weights(folder):
         (lambda f: (f / "config.json").unlink(), "no readable config.json"),
         (lambda f: (f / "config.json").write_text("{"), "no readable config.json"),
         (lambda f: (f / "config.json").write_text("[]"), "no readable config.json"),
-        (lambda f: write_config(f, model_type="bert"), "family 'bert'; supported: llava"),
+        (lambda f: write_config(f, model_type="bert"), "family 'bert'; supported: .*llava"),
         (lambda f: write_config(f, model_type=None), "family 'None'"),
         (lambda f: write_config(f, model_type=["llava"]), "family"),
         (lambda f: (f / "model.safetensors").unlink(), "no weights"),
@@ -171,7 +175,7 @@ def test_a_name_that_cannot_be_one_is_refused(monkeypatch):
 def test_from_the_hub_only_safe_files_of_a_supported_family_are_fetched(folder, monkeypatch):
     fetched = []
 
-    def snapshot(_, allow_patterns):
+    def snapshot(_, allow_patterns, tqdm_class):
         fetched.extend(allow_patterns)
         return str(folder)
 
@@ -184,7 +188,7 @@ def test_from_the_hub_only_safe_files_of_a_supported_family_are_fetched(folder, 
         load("llava-hf/llava-1.5-7b-hf")
     fetched.clear()
     write_config(folder, model_type="bert")
-    with pytest.raises(InputError, match="supported: llava"):
+    with pytest.raises(InputError, match=r"supported: .*llava"):
         load("llava-hf/llava-1.5-7b-hf")
     assert fetched == [], "nothing large is fetched in vain"
 
@@ -213,3 +217,101 @@ def test_processors_get_what_they_are_fast_in(flags, expected, monkeypatch):
 def test_graphics_cards_get_what_they_are_fast_in(supported, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     assert default_dtype(CUDA) == expected
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_the_bundled_model_answers_pruned_when_quantised(quantization):
+    """A real quantised forward pass on the CPU; vision tower and projector stay as they were."""
+    plain, processor = load(dtype=torch.bfloat16)
+    model, _ = load(quantization=quantization, dtype=torch.bfloat16)
+    quantised = {type(m).__name__ for m in model.get_decoder().modules() if isinstance(m, torch.nn.Linear)}
+    assert quantised == {{"8bit": "Linear8bitLt", "4bit": "Linear4bit"}[quantization]}
+    for name in ("vision_tower", "multi_modal_projector"):
+        ours, theirs = (getattr(m.model, name).state_dict() for m in (model, plain))
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    inputs = build_inputs(processor, picture(0, 336, 336), "What is in the picture?")
+    with resprune.pruned(model, processor, keep=32):
+        answer = model.generate(**inputs, max_new_tokens=4, do_sample=False)
+        assert model.resprune.last[0].tokens_kept == 32
+    assert answer.shape[1] > inputs["input_ids"].shape[1]
+    weights = weigh(plain.config, CPU)
+    held = sum(p.numel() * p.element_size() for p in model.parameters())
+    if quantization == "4bit":  # scales are kept apart from the packed numbers
+        held += sum(scales(m.weight.quant_state) for m in model.modules() if type(m).__name__ == "Linear4bit")
+    assert abs(weights.bytes(quantization, torch.bfloat16) - held) < 0.05 * held
+    assert weights.bytes(quantization, torch.bfloat16) < 0.9 * weights.bytes(None, torch.bfloat16)
+
+
+def scales(state):
+    parts = (state.absmax, state.state2.absmax) if state.nested else (state.absmax,)
+    return sum(part.numel() * part.element_size() for part in parts)
+
+
+@pytest.mark.parametrize("model_id", TRUE_CONFIGS)
+def test_the_catalogue_agrees_with_the_true_shapes(model_id):
+    """On the meta device: the same number of parameters, and the estimate of their bytes within 5 %."""
+    config, entry = TRUE_CONFIGS[model_id](), CATALOGUE[model_id]
+    weights = weigh(config, CUDA)
+    assert entry.family == config.model_type
+    assert abs(entry.parameters * 1e6 - weights.parameters) < 1e-3 * weights.parameters
+    for quantization in (None, "8bit", "4bit"):
+        true = weights.bytes(quantization, torch.bfloat16)
+        assert abs(entry.weight_bytes(quantization) - true) < 0.05 * true
+
+
+def test_every_checkpoint_of_the_catalogue_has_its_true_shape():
+    assert TRUE_CONFIGS.keys() == CATALOGUE.keys() - {"bundled"}
+
+
+def test_a_larger_model_needs_a_larger_card():
+    small, large = CATALOGUE["llava-hf/llava-1.5-7b-hf"], CATALOGUE["llava-hf/llava-1.5-13b-hf"]
+    assert (small.smallest_card(), small.smallest_card("4bit")) == (24, 6)
+    assert small.smallest_card() < large.smallest_card()
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_read(saved, monkeypatch):
+    weights = weigh(load(str(saved))[0].config, CPU)
+    room = (weights.bytes(None, torch.bfloat16) + weights.bytes("8bit", torch.bfloat16)) // 2
+    monkeypatch.setattr(models.AutoModelForImageTextToText, "from_pretrained", None)
+    monkeypatch.setattr("resprune.memory.free_bytes", lambda _: room)
+    with pytest.raises(InputError, match=r"need .* GB .* cpu has .* GB free; .*quantization='8bit'"):
+        load(str(saved), dtype=torch.bfloat16)
+    monkeypatch.setattr("resprune.memory.free_bytes", lambda _: 10)
+    with pytest.raises(InputError, match="choose a smaller model"):
+        load(str(saved), dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "says"), [("2bit", "no quantization '2bit'"), ("fp8", "give 8bit, 4bit or None")]
+)
+def test_an_unknown_quantization_is_refused(saved, quantization, says):
+    with pytest.raises(InputError, match=says):
+        load(str(saved), quantization=quantization)
+
+
+def test_quantisation_is_refused_where_the_device_lacks_it(saved):
+    with pytest.raises(InputError, match="cannot hold a model in 4bit"):
+        load(str(saved), quantization="4bit", device="meta")
+
+
+def test_unloading_frees_the_weights_and_detaches(saved):
+    model, processor = load(str(saved))
+    resprune.attach(model, processor)
+    unload(model)
+    assert sum(p.numel() for p in model.parameters()) == 0
+    assert "generate" not in vars(model)
+
+
+def test_loading_tells_its_progress(saved):
+    told = []
+    load(str(saved), progress=lambda step, share: told.append((step, share)))
+    assert told == [("reading the weights", 0.0), ("reading the weights", 1.0)]
+
+
+def test_a_download_tells_the_share_of_its_bytes():
+    told = []
+    bar = models._reporter(lambda step, share: told.append((step, share)))(total=200, unit="B")
+    bar.update(50)
+    bar.update(150)
+    models._reporter(lambda step, share: told.append((step, share)))(total=3, unit="file").update(1)
+    assert told == [("fetching the model", 0.25), ("fetching the model", 1.0)]

@@ -156,10 +156,16 @@ def test_for_people_the_answer_comes_first(ask):
     assert ask("compare", "--keep", "100%")[1].endswith("The answers are the same.\n")
 
 
-@pytest.mark.parametrize(("command", "names"), [("models", CATALOGUE), ("methods", METHODS)])
+@pytest.mark.parametrize(("command", "names"), [("models", ["ID", *CATALOGUE]), ("methods", METHODS)])
 def test_lists(command, names, capsys):
     assert main([command]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(names)
+
+
+def test_models_tell_what_they_need(capsys):
+    main(["models"])
+    llava = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("llava-hf/llava-1.5-7b-hf"))
+    assert llava.split()[1:12] == "llava 7,063 M 14.1 GB 7.7 GB 4.5 GB 24 GB,".split()
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["answer"], ["answer", "picture.png"]])

@@ -81,7 +81,7 @@ STAGES = (
     Stage(
         "language-336",
         14,
-        800,
+        650,
         336,
         16,
         True,

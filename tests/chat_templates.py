@@ -13,7 +13,9 @@ _IMAGES_FIRST = (
 
 def chatml(image: str, system: str = "", parts: str = _PARTS) -> str:
     """Qwen's: ``<|im_start|>user``, the text, ``<|im_end|>``; with a system text where the chat has none."""
-    start = f"{{% if loop.first and message['role'] != 'system' %}}<|im_start|>system\n{system}<|im_end|>\n{{% endif %}}"
+    start = (
+        f"{{% if loop.first and message['role'] != 'system' %}}<|im_start|>system\n{system}<|im_end|>\n{{% endif %}}"
+    )
     return (
         "{% for message in messages %}" + (start if system else "") + "{{ '<|im_start|>' + message['role'] + '\n' }}"
         f"{parts.replace('IMAGE', image)}{{{{ '<|im_end|>\n' }}}}{{% endfor %}}"

@@ -222,10 +222,11 @@ def _gemma3() -> tuple:
     )
     names = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
     images = tf.Gemma3ImageProcessor(size=_square(2 * TILE), image_seq_length=16)
-    processor = tf.Gemma3Processor(
-        images, tokenizer(**names), image_seq_length=16, chat_template=chat_templates.GEMMA
-    )
-    return tf.Gemma3ForConditionalGeneration(config), processor
+    processor = tf.Gemma3Processor(images, tokenizer(**names), image_seq_length=16, chat_template=chat_templates.GEMMA)
+    model = tf.Gemma3ForConditionalGeneration(config)
+    # Left to transformers it would be zero, and all images the same.
+    torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=0.3)
+    return model, processor
 
 
 def _paligemma() -> tuple:

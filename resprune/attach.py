@@ -15,6 +15,7 @@ from transformers.modeling_outputs import ModelOutput
 from resprune.encoding import encode
 from resprune.errors import InputError
 from resprune.layouts import check_processor
+from resprune.mass import carried
 from resprune.prune import PruneResult
 from resprune.request import prepare, remember
 from resprune.settings import Keep, Settings
@@ -42,9 +43,7 @@ def attach(
     processor: ProcessorMixin,
     keep: Keep = 128,
     method: str = "resprune",
-    alpha: float = 1.0,
-    sign: int = 1,
-    seed: int = 0,
+    **settings: Any,
 ) -> PreTrainedModel:
     """Make ``model.generate`` prune the visual tokens of each image. No weight, class or module is changed.
 
@@ -59,11 +58,11 @@ def attach(
     Args:
         model: of a family in :data:`resprune.layouts.LAYOUTS`.
         processor: the processor of the same checkpoint.
-        keep: an ``int`` is a number of tokens an image, a ``float`` in ``(0, 1]`` a share of them.
-        method: a name in :data:`resprune.methods.METHODS`.
-        alpha: exponent of relevance, ``>= 0``; 0 ignores the question.
-        sign: ``1`` prefers tokens relevant to the question, ``-1`` the others.
-        seed: of methods that draw at random.
+        keep: an ``int`` is a number of tokens an image, a ``float`` in ``(0, 1]`` a share of them, ``"auto"`` as few
+            as hold most of the energy.
+        method: a name in :data:`resprune.methods.METHODS`, or ``"manual"``.
+        settings: what else :class:`Settings` has: ``alpha``, ``sign``, ``seed``, ``mass``, ``positions``, ``energy``,
+            ``protect``, ``image_size``, ``indices``.
 
     Returns:
         ``model``, with an :class:`Attachment` as ``model.resprune``.
@@ -75,7 +74,7 @@ def attach(
     check_processor(model, processor)
     if "generate" in vars(model) or "resprune" in vars(model):
         raise InputError("The model's generate has been replaced already; call resprune.detach(model) first.")
-    model.resprune = Attachment(processor, Settings(keep, method, alpha, sign, seed))
+    model.resprune = Attachment(processor, Settings(keep, method, **settings))
     model.generate = types.MethodType(_generate, model)
     return model
 
@@ -110,7 +109,8 @@ def _generate(self: PreTrainedModel, *args: Any, **kwargs: Any) -> ModelOutput |
     if request is None:
         return original(*args, **kwargs)
     attachment.last = request.results
-    output = original(**request.call)
+    with carried(self, request.cached.bias):
+        output = original(**request.call)
     remember(request, output)
     if isinstance(output, torch.Tensor):
         return request.prompt.restore(output)

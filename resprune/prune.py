@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
+from resprune.choice import choose
+from resprune.layouts import boxes
+from resprune.mass import mass_of
 from resprune.measure import now_ms
 from resprune.methods import METHODS
 from resprune.prompt import question_of
 from resprune.relevance import Noun, find_nouns, noun_embeddings, relevance
 from resprune.selection import Selection
-from resprune.settings import Settings
+from resprune.settings import MANUAL, Settings
 from resprune.tokens import VisualTokens
 
 
@@ -23,12 +26,13 @@ class PruneResult:
         coords: ``[N, 3]`` int64, ``(tile, row, col)`` of each token.
         selection: what the method chose.
         relevance: for each noun ``[N]`` float32, its cosine with each token.
-        nouns: of the question, in the order in which they appear.
+        nouns: of the question, in the order in which they appear; none where the method does not ask for them.
         tokens_total: N.
         tokens_kept: how many stayed.
         select_ms: milliseconds that pruning took beyond a run without it; those of one call's images add up to the
             whole.
         method: its name.
+        mass: ``[k]`` float32 along ``kept``, how many tokens each stands for, N in all; ``None`` where none is carried.
         notes: sentences for the user.
     """
 
@@ -41,6 +45,7 @@ class PruneResult:
     tokens_kept: int
     select_ms: float
     method: str
+    mass: torch.Tensor | None = None
     notes: list[str] = field(default_factory=list)
 
     # Ranking what was dropped is explanation: it takes its time when somebody asks, not before the first token.
@@ -69,8 +74,12 @@ class Nouns:
     vectors: torch.Tensor | None
 
     @classmethod
-    def of(cls, model: PreTrainedModel, processor: ProcessorMixin, input_ids: torch.Tensor) -> "Nouns":
-        """Those of the last question in a prompt ``[S]``."""
+    def of(
+        cls, model: PreTrainedModel, processor: ProcessorMixin, input_ids: torch.Tensor, settings: Settings
+    ) -> "Nouns":
+        """Those of the last question in a prompt ``[S]``, if the method is one that asks for them."""
+        if not conditioned(settings):
+            return cls([], None)
         nouns: list[Noun] = find_nouns(question_of(processor, input_ids))
         if not nouns:
             return cls([], None)
@@ -78,8 +87,13 @@ class Nouns:
         return cls([noun.surface for noun in nouns], vectors)
 
 
+def conditioned(settings: Settings) -> bool:
+    """Whether the words of the question play a part in the choice."""
+    return settings.method in METHODS and METHODS[settings.method].conditioned
+
+
 def prune(
-    features: torch.Tensor, coords: torch.Tensor, nouns: Nouns, settings: Settings
+    features: torch.Tensor, coords: torch.Tensor, nouns: Nouns, settings: Settings, processor: ProcessorMixin
 ) -> tuple[torch.Tensor, PruneResult]:
     """Choose among the visual tokens of one image.
 
@@ -88,9 +102,14 @@ def prune(
         coords: ``[n, 3]`` int64, ``(tile, row, col)``; tile -1 marks a structural token, which stays.
         nouns: of the question.
         settings: what the caller asked for.
+        processor: of the model.
 
     Returns:
-        ``[n]`` bool on the CPU, the tokens that stay, and the result, whose ``select_ms`` is that of this choice alone.
+        ``[n]`` float32 on the CPU, the mass of each token that stays (1 where none is carried) and 0 of the others, and
+        the result, whose ``select_ms`` is that of this choice alone.
+
+    Raises:
+        InputError: if the settings name a token that the image does not have.
     """
     started = now_ms(features.device)
     structural = coords[:, 0] < 0
@@ -98,12 +117,12 @@ def prune(
     candidates = features[~structural.to(features.device)] if structural.any() else features
     known = None if nouns.vectors is None else relevance(candidates, nouns.vectors)
     tokens = VisualTokens(candidates, places, None if known is None else known.combined)
-    budget = settings.budget(len(tokens))
-    selection = METHODS[settings.method](tokens, budget, settings)
+    selection = choose(tokens, settings, _protected(settings, processor, places))
 
     chosen = selection.chosen.cpu()
-    stays = structural.clone()
-    stays[(~structural).nonzero()[chosen, 0]] = True
+    mass = mass_of(candidates, selection.chosen).cpu() if settings.mass else None
+    stays = structural.float()
+    stays[(~structural).nonzero()[chosen, 0]] = 1.0 if mass is None else mass
     return stays, PruneResult(
         kept=[tuple(place) for place in places[chosen].tolist()],
         coords=places,
@@ -111,17 +130,35 @@ def prune(
         relevance={} if known is None else dict(zip(nouns.names, known.per_noun.float().cpu(), strict=True)),
         nouns=nouns.names,
         tokens_total=len(tokens),
-        tokens_kept=budget,
+        tokens_kept=len(chosen),
         select_ms=now_ms(features.device) - started,
         method=settings.method,
-        notes=_notes(nouns, settings, len(tokens)),
+        mass=mass,
+        notes=_notes(nouns, settings, len(tokens), len(chosen)),
     )
 
 
-def _notes(nouns: Nouns, settings: Settings, total: int) -> list[str]:
+def _protected(settings: Settings, processor: ProcessorMixin, places: torch.Tensor) -> torch.Tensor:
+    """``[P]`` int64, the candidates at ``places [N, 3]`` that always stay."""
+    indices = [entry for entry in settings.protect if isinstance(entry, int)]
+    wanted = [entry for entry in settings.protect if not isinstance(entry, int)]
+    if wanted:
+        x0, y0, x1, y1 = boxes(processor, settings.image_size, places).T
+        for left, top, right, bottom in wanted:
+            touched = (x0 < right) & (x1 > left) & (y0 < bottom) & (y1 > top)
+            indices += touched.nonzero()[:, 0].tolist()
+    return torch.tensor(list(dict.fromkeys(indices)), dtype=torch.int64)
+
+
+def _notes(nouns: Nouns, settings: Settings, total: int, kept: int) -> list[str]:
     notes = []
-    if not nouns.names:
+    if conditioned(settings) and not nouns.names:
         notes.append("No noun in the question: all patches weigh the same.")
+    if settings.method == MANUAL:
+        return notes
     if isinstance(settings.keep, int) and settings.keep > total:
         notes.append(f"The budget of {settings.keep} is more than the {total} tokens of this image: all are kept.")
+    budget = settings.budget(total)
+    if budget is not None and kept > budget:
+        notes.append(f"{kept} tokens are protected, more than the budget of {budget}: they are what is kept.")
     return notes

@@ -30,10 +30,12 @@ class Cached:
     Attributes:
         shortened: what was sent of the caller's prompt.
         positions: ``[..., B, S]`` int64 of the caller's columns.
+        bias: ``[B, L]`` float32, the logarithm of the mass of each column that was sent; ``None`` where all is 1.
     """
 
     shortened: Shortened
     positions: torch.Tensor
+    bias: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -119,17 +121,20 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     started = now_ms(model.device)
     images = None if output is None else Images.of(model, output, {**call, "input_ids": full[:, start:]})
     rows = _rows(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
-    nouns = {row: Nouns.of(model, processor, full[row]) for row in set(rows)}
+    nouns = {row: Nouns.of(model, processor, full[row], settings) for row in set(rows)}
     candidates = zip(images.features, images.coords, rows, strict=True) if images else []
-    chosen = [prune(features, coords, nouns[row], settings) for features, coords, row in candidates]
-    dropped = torch.zeros_like(is_image)
+    chosen = [prune(features, coords, nouns[row], settings, processor) for features, coords, row in candidates]
+    mass = torch.ones(full.shape, device=ids.device)
     if chosen:
-        dropped[is_image] = ~torch.cat([stays for stays, _ in chosen]).to(ids.device)
-    shortened = shorten(mask, dropped, cached, force_padding=_needs_mask(model, call))
+        mass[is_image] = torch.cat([stays for stays, _ in chosen]).to(ids.device)
+    shortened = shorten(mask, mass == 0, cached, force_padding=_needs_mask(model, call))
+    bias = _bias(mass, shortened, cached.shape[1], earlier) if _carries(settings, earlier, chosen) else None
 
     positions = call.get("position_ids")
     if positions is None:
         positions = positions_of(model, full, mask, start, None if earlier is None else earlier.positions, call)
+    if settings.positions == "sequential" and any(r.tokens_kept < r.tokens_total for _, r in chosen):
+        positions = (shortened.sent().cumsum(dim=1) - 1).clamp_min(0).expand_as(positions)
     sent_ids = shortened.take(full, filler)
     if ids.shape[1] < full.shape[1]:
         sent_ids = sent_ids[:, cached.shape[1] :]
@@ -148,7 +153,22 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     results = [result for _, result in chosen]
     shared = now_ms(model.device) - started - sum(result.select_ms for result in results)
     results = [replace(result, select_ms=result.select_ms + shared / len(results)) for result in results]
-    return Request(new, prompt, Cached(shortened, positions), results)
+    return Request(new, prompt, Cached(shortened, positions, bias), results)
+
+
+def _carries(settings: Settings, earlier: Cached | None, chosen: list[tuple[torch.Tensor, PruneResult]]) -> bool:
+    """Whether any column of a call stands for others as well: one of its own images, or of the cache."""
+    dropped = any(result.tokens_kept < result.tokens_total for _, result in chosen)
+    return (settings.mass and dropped) or (earlier is not None and earlier.bias is not None)
+
+
+def _bias(mass: torch.Tensor, shortened: Shortened, cached: int, earlier: Cached | None) -> torch.Tensor:
+    """``[B, L]`` logarithm of the ``mass [B, S]`` of each column sent; the first ``cached`` are those of the cache."""
+    bias = shortened.take(mass.clamp_min(1).log(), 0)
+    if earlier is not None and earlier.bias is not None:
+        known = earlier.bias.repeat_interleave(len(mass) // len(earlier.bias), dim=0)[:, :cached]
+        bias[:, :cached] = pad(known, (0, cached - known.shape[1]))
+    return bias
 
 
 def _in_cache(call: dict[str, Any]) -> torch.Tensor:

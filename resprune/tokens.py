@@ -14,11 +14,13 @@ class VisualTokens:
         coords: ``[N, 3]`` int64, ``(tile, row, col)`` of each; tile 0 is the whole picture.
         relevance: ``[N]`` float32 in ``(0, 1]``, how relevant each is to the question; ``None`` where the question
             names nothing.
+        present: ``[P, D]`` features of tokens that stay anyway and are no candidates; ``None`` where there are none.
     """
 
     features: torch.Tensor
     coords: torch.Tensor
     relevance: torch.Tensor | None = None
+    present: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return self.features.shape[0]

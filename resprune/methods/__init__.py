@@ -21,12 +21,16 @@ class Method:
     Attributes:
         choose: from ``VisualTokens``, a budget ``k >= 1`` (more than N keeps all) and ``Settings`` to a ``Selection``.
         summary: one line for people.
+        conditioned: the words of the question play a part.
+        energies: its selections have ``energy`` and ``captured``, which an automatic budget needs.
         nested: what a budget of k keeps is the first k of ``Selection.order`` for any budget, so that one order
             serves them all.
     """
 
     choose: Callable[[VisualTokens, int, "Settings"], Selection]
     summary: str
+    conditioned: bool = False
+    energies: bool = False
     nested: bool = True
 
     def __call__(self, tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
@@ -34,9 +38,19 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "resprune": Method(resprune, "greedy subspace expansion, weighted by relevance to the question (arXiv 2603.21105)"),
+    "resprune": Method(
+        resprune,
+        "greedy subspace expansion, weighted by relevance to the question (arXiv 2603.21105)",
+        conditioned=True,
+        energies=True,
+    ),
     "random": Method(random, "a seeded random sample"),
     "uniform": Method(uniform, "an even grid over the picture", nested=False),
     "divprune": Method(divprune, "largest smallest cosine distance between kept tokens (arXiv 2503.02175)"),
-    "cdpruner": Method(cdpruner, "determinantal point process on cosines and relevance (arXiv 2506.10967)"),
+    "cdpruner": Method(
+        cdpruner,
+        "determinantal point process on cosines and relevance (arXiv 2506.10967)",
+        conditioned=True,
+        energies=True,
+    ),
 }

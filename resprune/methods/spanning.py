@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from resprune.relevance import FLOOR
 from resprune.selection import Selection, greedy_subspace
 from resprune.tokens import VisualTokens
@@ -16,12 +18,12 @@ def resprune(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
     ``settings.sign = -1`` weighs by ``(1 - r) ** alpha``, which prefers what the question does not name, as SPARE
     (arXiv 2606.18681) does. Where the question names nothing, or ``alpha`` is 0, all tokens weigh the same.
     """
-    relevance = tokens.relevance
+    features, relevance = beyond(tokens), tokens.relevance
     if relevance is None or settings.alpha == 0:
-        return greedy_subspace(tokens.features, k)
+        return greedy_subspace(features, k)
     if settings.sign < 0:
         relevance = (1 - relevance).clamp_min(FLOOR)
-    return greedy_subspace(tokens.features, k, relevance**settings.alpha)
+    return greedy_subspace(features, k, relevance**settings.alpha)
 
 
 def cdpruner(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
@@ -35,4 +37,17 @@ def cdpruner(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
     scale = tokens.features.float().norm(dim=1).clamp_min(1e-9).reciprocal()  # whose square float32 still holds
     if tokens.relevance is not None:
         scale = scale * tokens.relevance
-    return greedy_subspace(tokens.features, k, scale.square())
+    return greedy_subspace(beyond(tokens), k, scale.square())
+
+
+def beyond(tokens: VisualTokens) -> torch.Tensor:
+    """``[N, D]`` features without their part in the span of the tokens that are present anyway.
+
+    The greedy choice goes on from there as if it had chosen those tokens first.
+    """
+    if tokens.present is None:
+        return tokens.features
+    features = tokens.features.float()
+    directions, sizes, _ = torch.linalg.svd(tokens.present.float().T, full_matrices=False)
+    basis = directions[:, sizes > 1e-5 * sizes[0]]
+    return features - (features @ basis) @ basis.T

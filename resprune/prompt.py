@@ -23,7 +23,8 @@ _ROLES = ("user", "assistant", "user")
 def build_inputs(processor: ProcessorMixin, image: Any, question: str) -> BatchFeature:
     """What ``model.generate`` needs for one question about one image, by the processor's own chat template.
 
-    Where it has none, the question follows the image. Special tokens in the question stay text: typing ``<image>`` or ``</s>`` neither adds an image nor ends a turn.
+    Where it has none, the question follows the image. Special tokens in the question stay text: typing ``<image>`` or
+    ``</s>`` neither adds an image nor ends a turn.
 
     Args:
         processor: of a supported family.

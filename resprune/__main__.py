@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from resprune.errors import InputError
 from resprune.evaluate.command import add_evaluate
+from resprune.options import add_options, model_of, settings_of
 
 STAGES = {
     "encode": "encoding the picture",
@@ -67,12 +68,7 @@ def _add_question(commands: Any, name: str, run: Callable[[argparse.Namespace], 
     command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
     command.add_argument("image", metavar="IMAGE", help="file of a picture")
     command.add_argument("question", metavar="QUESTION")
-    command.add_argument("--model", metavar="ID", default="bundled", help="see the command 'models' (%(default)s)")
-    command.add_argument(
-        "--keep", metavar="K", default="128", help="tokens: 128, or a share: 22%% or 0.22 (%(default)s)"
-    )
-    command.add_argument("--method", metavar="NAME", default="resprune", help="see 'methods' (%(default)s)")
-    command.add_argument("--json", action="store_true", help="print all figures as JSON")
+    add_options(command, keep="128")
     command.set_defaults(run=run)
 
 
@@ -120,13 +116,11 @@ def _methods(_: argparse.Namespace) -> None:
 def _asked(options: argparse.Namespace, ask: Callable) -> dict[str, Any]:
     """The answer of each side. What costs nothing to check is checked before the model is loaded."""
     from resprune.images import checked_question, open_image
-    from resprune.models import load
-    from resprune.settings import Settings, parse_keep
 
-    settings = Settings(keep=parse_keep(options.keep), method=options.method)
+    settings = settings_of(options)
     question, image = checked_question(options.question), open_image(options.image)
     _progress(f"loading {options.model}")
-    model, processor = load(options.model)
+    model, processor = model_of(options)
     answers, shown = {}, None
     for update in ask(model, processor, image, question, settings):
         if (update.side, update.stage) != shown and update.stage in STAGES:
@@ -145,11 +139,12 @@ def _readable(answer: Any) -> str:
     """An answer for people: the text, and what it cost."""
     stages = {"encode": answer.encode_ms, "select": answer.select_ms, "prefill": answer.prefill_ms}
     times = stages | {"TTFT": answer.ttft_ms, "TPOT": answer.tpot_ms, "total": answer.total_ms}
+    method = answer.method + (" with mass" if answer.mass else "")
     peak = "unknown" if answer.peak_bytes is None else f"{answer.peak_bytes / 1e6:.1f} MB"
     return "\n".join(
         [
             answer.answer,
-            f"  {answer.method}: {answer.tokens_kept} of {answer.tokens_total} visual tokens",
+            f"  {method}: {answer.tokens_kept} of {answer.tokens_total} visual tokens",
             "  " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in times.items() if ms is not None),
             f"  KV cache {answer.kv_bytes / 1e6:.2f} MB, peak memory {peak}",
             *(f"  {note}" for note in answer.notes),

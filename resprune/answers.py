@@ -20,6 +20,7 @@ class Answer:
         answer: the text.
         model: what it was loaded as, see :func:`resprune.models.load`.
         method: ``"full"``, or a name in :data:`resprune.methods.METHODS`.
+        mass: whether kept tokens carried the weight of those they stand for.
         tokens_total: visual tokens of the picture.
         tokens_kept: those that the language model read.
         kept: ``(tile, row, col)`` of each of them, in the order of selection; row by row where all were read.
@@ -38,6 +39,7 @@ class Answer:
     answer: str
     model: str
     method: str
+    mass: bool
     tokens_total: int
     tokens_kept: int
     kept: list[tuple[int, int, int]]

@@ -201,6 +201,7 @@ def _answer(
         answer=text,
         model=model.name_or_path,
         method=settings.method if settings else "full",
+        mass=bool(settings and settings.mass),
         tokens_total=prune.tokens_total if prune else len(encoded.coords),
         tokens_kept=prune.tokens_kept if prune else len(encoded.coords),
         kept=prune.kept if prune else encoded.coords,

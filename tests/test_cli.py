@@ -162,6 +162,14 @@ def test_lists(command, names, capsys):
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(names)
 
 
+def test_mass_is_told(ask):
+    for options, mass in (((), False), (("--mass",), True)):
+        status, output, _ = ask("compare", "--keep", "9", "--json", *options)
+        result = json.loads(output)
+        assert (status, result["full"]["mass"], result["pruned"]["mass"]) == (0, False, mass)
+        assert ("resprune with mass: 9 of 36" in ask("compare", "--keep", "9", *options)[1]) == mass
+
+
 def test_models_tell_what_they_need(capsys):
     main(["models"])
     llava = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("llava-hf/llava-1.5-7b-hf"))

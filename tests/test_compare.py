@@ -23,7 +23,7 @@ from resprune.settings import Settings
 
 QUESTION = "What animal is in the picture?"
 FEW = Settings(keep=4)
-KEYS = ["answer", "model", "method", "tokens_total", "tokens_kept", "kept", "nouns", "encode_ms", "select_ms"]
+KEYS = ["answer", "model", "method", "mass", "tokens_total", "tokens_kept", "kept", "nouns", "encode_ms", "select_ms"]
 KEYS += ["prefill_ms", "ttft_ms", "tpot_ms", "total_ms", "kv_bytes", "peak_bytes", "notes"]
 
 

@@ -1,0 +1,43 @@
+"""Options that several commands share: which model, and how to prune."""
+
+import argparse
+from typing import Any
+
+QUANTIZATIONS = ("8bit", "4bit")
+
+
+def add_options(command: argparse.ArgumentParser, keep: str) -> None:
+    """Add those of the model and of pruning; ``keep`` is the budget where none is given."""
+    command.add_argument("--model", metavar="ID", default="bundled", help="see the command 'models' (%(default)s)")
+    command.add_argument("--quantization", choices=QUANTIZATIONS, help="load the language model in 8 or 4 bits")
+    command.add_argument(
+        "--keep",
+        metavar="K",
+        default=keep,
+        help=f"tokens: 128, a share: 22%% or 0.22, or auto ({keep.replace('%', '%%')})",
+    )
+    command.add_argument("--method", metavar="NAME", default="resprune", help="see 'methods' (%(default)s)")
+    command.add_argument("--mass", action="store_true", help="let kept tokens carry the weight of those they stand for")
+    command.add_argument("--json", action="store_true", help="print all figures as JSON")
+
+
+def settings_of(options: argparse.Namespace) -> Any:
+    """The :class:`resprune.settings.Settings` that the options ask for.
+
+    Raises:
+        InputError: if one is out of range.
+    """
+    from resprune.settings import Settings, parse_keep  # what costs time to import comes after the options are read
+
+    return Settings(keep=parse_keep(options.keep), method=options.method, mass=options.mass)
+
+
+def model_of(options: argparse.Namespace) -> Any:
+    """The model and the processor that the options ask for.
+
+    Raises:
+        InputError: see :func:`resprune.models.load`.
+    """
+    from resprune.models import load
+
+    return load(options.model, quantization=options.quantization)

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
-from resprune.layouts import image_token_of
+from resprune.layouts import image_token_of, is_a
 
 # How a model reads that was made for a picture and a text rather than for a chat, such as PaliGemma.
 _BARE = (
     "{% for part in messages[-1]['content'] %}"
     "{% if part['type'] == 'image' %}{{ image_token }}{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
 )
+# They look for their special tokens in all of a text, in what the user typed too.
+_COUNTING = ("Gemma3Processor", "PaliGemmaProcessor", "Idefics3Processor", "InternVLProcessor")
 _MARK = "\0"  # around each special token, so that one that a user typed as text is not taken for it
 _SENTINEL = "zqz"
 _ROLES = ("user", "assistant", "user")
@@ -41,12 +43,33 @@ def build_inputs(processor: ProcessorMixin, image: Any, question: str) -> BatchF
     if not template:
         options |= {"chat_template": _BARE, "image_token": processor.image_token}
     if any(token.content in question for token in tokenizer.added_tokens_decoder.values()):
+        if any(is_a(processor, name) for name in _COUNTING):
+            return _spliced(processor, messages, options)
         options["sanitize_control_tokens"] = True
         bos = tokenizer.bos_token
         if template and bos and tokenizer("").input_ids and not _rendered(processor, [_SENTINEL]).startswith(bos):
             # Text with marked tokens is not given to the tokenizer's post-processor, which would put this token there.
             options["chat_template"] = "{{ bos_token }}" + template
     return processor.apply_chat_template(messages, **options)
+
+
+def _spliced(processor: ProcessorMixin, messages: list[dict[str, Any]], options: dict[str, Any]) -> BatchFeature:
+    """A prompt in which a special token holds the place of the question, and then the question's own tokens stand."""
+    tokenizer, part = processor.tokenizer, messages[0]["content"][1]
+    question = part["text"]
+    frame = _rendered(processor, [_SENTINEL]) if processor.chat_template else ""
+    holder = next(t for t in (tokenizer.eos_token, tokenizer.pad_token, tokenizer.unk_token) if t and t not in frame)
+    ids = tokenizer(question, add_special_tokens=False, split_special_tokens=True, return_tensors="pt").input_ids
+    part["text"] = holder
+    inputs = processor.apply_chat_template(messages, **options)
+    column = int((inputs["input_ids"][0] == tokenizer.convert_tokens_to_ids(holder)).nonzero()[0, 0])
+    length = inputs["input_ids"].shape[1]
+    for name in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "labels"):
+        if name in inputs and inputs[name].shape == (1, length):
+            values = inputs[name]
+            own = ids if name == "input_ids" else values[:, column : column + 1].expand(1, ids.shape[1])
+            inputs[name] = torch.cat([values[:, :column], own, values[:, column + 1 :]], dim=1)
+    return inputs
 
 
 def question_of(processor: ProcessorMixin, input_ids: Sequence[int] | torch.Tensor) -> str:

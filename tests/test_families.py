@@ -34,6 +34,15 @@ MODES = {
     "chunks": {"prefill_chunk_size": 7},
 }
 
+# Where the plain model itself is not one and the same function of what it sees:
+OF_THE_MODEL = {
+    # A chunk ends the sight of tokens that look both ways, and a shorter prompt is cut elsewhere.
+    ("gemma3", "batch", "chunks"),
+    ("paligemma", "batch", "chunks"),
+    # GLM repeats the pictures of a prompt one by one for beams, which mixes them up.
+    ("glm4v", "two-images", "beams"),
+}
+
 both = pytest.mark.parametrize(
     ("rows", "mode"),
     [("one", "greedy"), ("two-images", "greedy"), ("two-images", "beams"), *(("batch", mode) for mode in MODES)],
@@ -63,7 +72,9 @@ class TestExactness:
         assert difference(same, plain) == 0
 
     @both
-    def test_pruned_equals_the_masked_full_prompt(self, tiny, rows, mode):
+    def test_pruned_equals_the_masked_full_prompt(self, family, tiny, rows, mode):
+        if (family, rows, mode) in OF_THE_MODEL:
+            pytest.skip("the plain model does not, see OF_THE_MODEL")
         model, processor = tiny
         inputs = inputs_of(processor, PROMPTS[rows])
         with resprune.pruned(model, processor, keep=KEEP):
@@ -184,8 +195,9 @@ class TestCallers:
         with resprune.pruned(model, processor, keep=1.0):
             assert answered() == plain
         with resprune.pruned(model, processor, keep=KEEP):
-            assert answered() != plain
-            assert len(model.resprune.last) == 1
+            answered()
+            (result,) = model.resprune.last
+        assert result.tokens_kept == max(1, round(KEEP * result.tokens_total)) < result.tokens_total
 
     def test_an_assistant_model_is_refused(self, tiny):
         model, processor = tiny

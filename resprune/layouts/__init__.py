@@ -7,7 +7,7 @@ from resprune.errors import InputError
 from resprune.layouts import anyres, flexible, single, tiled
 from resprune.layouts.base import Layout, View, is_a
 
-__all__ = ["LAYOUTS", "Layout", "View", "boxes", "check_processor", "image_token_of", "layout_of"]
+__all__ = ["LAYOUTS", "Layout", "View", "boxes", "check_processor", "image_token_of", "is_a", "layout_of"]
 
 LAYOUTS: dict[str, Layout] = single.LAYOUTS | anyres.LAYOUTS | flexible.LAYOUTS | tiled.LAYOUTS
 """Families that can be pruned, by ``model.config.model_type``."""

@@ -131,3 +131,28 @@ def test_features_come_in_the_order_of_their_coordinates(name):
         wanted, changed = (values.abs().amax(dim=1) > 1e-6 for values in (pixels, after - before))
         assert torch.equal(changed, wanted)
         assert not torch.equal(changed.roll(1), wanted)
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_onevision_pads_each_of_several_pictures_to_a_square(size):
+    model, processor = zoo.tiny("llava_onevision")
+
+    def inputs(region=None):
+        pictures = [[painted(size, region), painted((40, 40))]]
+        return processor(images=pictures, text=["<image><image>Who?"], return_tensors="pt")
+
+    blank = inputs()
+    coords = Images.of(model, encode(model, blank), blank).coords[0]
+    patches = coords[:, 0] >= 0
+    boxes = resprune.boxes(processor, size, coords[patches])
+
+    def change(region):
+        pixels = (inputs(region)["pixel_values"] - blank["pixel_values"])[0, 0]
+        return unfold(pixels[None], 8, stride=8)[0].reshape(3, 64, -1).mean(1).T
+
+    unit = change((0, 0, *size)).amax(dim=0)
+    quarter = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2) / 4
+    for region in regions(size):
+        shown = (change(region) / unit).mean(dim=1)
+        assert ((shown - shares(boxes, region)).abs() < 0.05).all()
+        assert ((shown - shares(boxes + quarter, region)).abs() > 0.05).any()

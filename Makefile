@@ -43,7 +43,7 @@ accuracy: install
 train: install
 	MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=1073741824 \
 		$(BIN)/torchrun --nproc-per-node 2 -m training.train --out build/training
-	$(BIN)/python -m training.export --checkpoint build/training/final-336.pt
+	$(BIN)/python -m training.export --checkpoint build/training/language-336.pt
 
 examples: install
 	$(BIN)/python -m training.examples

@@ -173,7 +173,7 @@ def test_mass_is_told(ask):
 def test_models_tell_what_they_need(capsys):
     main(["models"])
     llava = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("llava-hf/llava-1.5-7b-hf"))
-    assert llava.split()[1:12] == "llava 7,063 M 14.1 GB 7.7 GB 4.5 GB 24 GB,".split()
+    assert llava.split()[1:12] == ["llava", "7,063", "M", "14.1", "GB", "7.7", "GB", "4.5", "GB", "24", "GB,"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["answer"], ["answer", "picture.png"]])

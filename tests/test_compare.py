@@ -1,5 +1,6 @@
 """Two answers to one question: what they say, what they cost, and how they end."""
 
+import dataclasses
 import io
 import json
 import threading
@@ -119,11 +120,11 @@ def test_slow_parts_are_charged_to_their_own_figure(tiny, monkeypatch):
     ask(model, processor)  # warm
     method = METHODS["resprune"]
 
-    def slow_method(*arguments):
+    def slowly(*arguments):
         time.sleep(0.3)
         return method(*arguments)
 
-    monkeypatch.setitem(METHODS, "resprune", slow_method)
+    monkeypatch.setitem(METHODS, "resprune", dataclasses.replace(method, choose=slowly))
     full, few = ask(model, processor)
     assert few.select_ms > 300 and few.ttft_ms > few.prefill_ms + 300
     monkeypatch.undo()

@@ -4,16 +4,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from resprune.evaluate.questions import questions
 from resprune.evaluate.scenes import Composer
 from resprune.models import assets_dir
-from training.batches import IGNORED, Batches
+from training.batches import IGNORED, Batches, centres, on_canvas
 from training.network import normalise, patch_features, window
 from training.optimise import publish
+from training.pointing import counting_loss, pointing_loss
 from training.train import SMOKE, STAGES, Student, run_stage
 
 ROOT = Path(__file__).parents[1]
@@ -130,6 +133,65 @@ def test_no_visual_token_is_ever_dropped(composer: Composer, student: Student) -
             assert (rows.reshape(grid, grid).diff(dim=0) == 1).all()
             assert (columns.reshape(grid, grid).diff(dim=1) == 1).all()
     assert STAGES[-1].side == 336
+
+
+@pytest.mark.parametrize(
+    ("offset", "possible"),
+    [
+        ((0, 0), {"Top left.", "Top.", "Left.", "Middle."}),
+        ((12, 12), {"Middle.", "Right.", "Bottom.", "Bottom right."}),
+    ],
+)
+def test_a_window_asks_where_on_the_full_picture(composer: Composer, offset: tuple, possible: set) -> None:
+    scenes = [composer.scene((1, 2, i), side=168) for i in range(30)]
+    places = {q.answer for s in scenes for q in questions(composer, on_canvas(s, offset), 0)["where"]}
+    assert len(places) > 2 and places <= possible
+    assert not {q.answer for s in scenes for q in questions(composer, s, 0)["where"]} <= possible
+
+
+def test_each_patch_of_an_object_is_told_where_its_middle_lies(composer: Composer) -> None:
+    scene = composer.scene((1, 2, 3))
+    offsets = centres(scene)
+    for number, thing in enumerate(scene.things):
+        rows, columns = np.nonzero(scene.owners == number)
+        assert len(rows)
+        assert np.allclose((columns + 0.5 + offsets[rows, columns, 0]) * 14, thing.x)
+        assert np.allclose((rows + 0.5 + offsets[rows, columns, 1]) * 14, thing.y)
+        assert (scene.nouns[rows, columns] == thing.noun).all()
+    assert (offsets[scene.owners < 0] == 0).all()
+
+
+class TestPointing:
+    """Two text tokens behind one token of prefix and four patches: two of object 0, one of object 1, one of neither."""
+
+    nouns = torch.tensor([[7, 7, 7, 3]])
+    owners = torch.tensor([[0, 0, 1, 2]])
+
+    def losses(self, row: list[float], named: int) -> tuple[float, float]:
+        weights = torch.zeros(1, 3, 7, 7)
+        weights[..., 5, :5] = torch.tensor(row)
+        layer = SimpleNamespace(self_attn=SimpleNamespace(weights=weights))
+        model = SimpleNamespace(layers=[layer] * 4)
+        text = {"named": torch.tensor([[named, -1]]), "said": torch.tensor([[named, -1]])}
+        return (
+            float(pointing_loss(model, text, self.nouns)) / 2,
+            float(counting_loss(model, text, self.nouns, self.owners)) / 2,
+        )
+
+    def test_attention_on_the_nouns_patches_costs_nothing(self) -> None:
+        assert self.losses([0, 0.5, 0.25, 0.25, 0], 7)[0] == pytest.approx(0)
+        assert self.losses([0.5, 0, 0, 0, 0.5], 7)[0] > 5
+
+    def test_of_what_is_not_there_the_first_tokens_are_looked_at(self) -> None:
+        assert self.losses([1, 0, 0, 0, 0], 5) == (pytest.approx(0), pytest.approx(0))
+        assert self.losses([0, 1, 0, 0, 0], 5)[0] > 5
+
+    def test_counting_shares_attention_by_objects_and_not_by_patches(self) -> None:
+        third = 1 / 3
+        assert self.losses([third, third / 2, third / 2, third, 0], 7)[1] == pytest.approx(0, abs=1e-6)
+        by_patches = self.losses([0.25, 0.25, 0.25, 0.25, 0], 7)[1]
+        assert by_patches == pytest.approx(third * np.log(third / 0.25) * 2 + third * np.log(third / 0.5))
+        assert by_patches > 0.03
 
 
 def test_batches_depend_on_seed_and_step_alone(composer: Composer, student: Student) -> None:

@@ -97,7 +97,7 @@ STAGES = (
 )
 SMOKE = (
     Stage("tower-168", 11, 3, 168, 4, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, warm_up=1),
-    Stage("answers-336", 14, 2, 336, 2, True, 0.0, 0.5, muon=6e-4, adamw=5e-4, warm_up=1),
+    Stage("answers-336", 14, 2, 336, 2, True, 0.0, 0.5, muon=6e-4, adamw=5e-4, warm_up=1, counting=0.3),
 )
 
 

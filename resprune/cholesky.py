@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from resprune.threads import one_thread
+
 # A token is spent once its residual is this share of its own energy. In float32, rounding leaves up to 2e-6 on an exact
 # duplicate of a chosen token, which must not be chosen again. LAPACK measures against the largest token instead, which
 # would drop every token that is small or of little weight.
@@ -44,7 +46,8 @@ class PivotedCholesky:
             if len(self._factor):
                 self._shrink()
             else:
-                self._expand(min(block, k - len(self.order)))
+                with one_thread():
+                    self._expand(min(block, k - len(self.order)))
 
     def ranked(self) -> np.ndarray:
         """``[N]`` int64, the pivots, then the other tokens by weight, largest first, then by index."""

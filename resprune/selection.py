@@ -9,6 +9,7 @@ Cholesky of ``diag(sqrt w) V V^T diag(sqrt w)``; that in turn is greedy MAP infe
 The order is nested: what a budget of k keeps is the first k of what any larger budget keeps.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,9 @@ import torch
 
 from resprune.cholesky import PivotedCholesky
 from resprune.errors import InputError
+from resprune.threads import one_thread
+
+MANY_PRODUCTS = 4e9  # from here on a Gram matrix on the CPU is worth several threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +139,8 @@ def gram_matrix(features: torch.Tensor) -> np.ndarray:
     rows = features.detach().float()
     if rows.device.type == "cpu":
         array = rows.numpy()
-        with np.errstate(over="ignore", invalid="ignore"):  # the caller is told in words
+        threads = one_thread() if len(array) * array.size < MANY_PRODUCTS else nullcontext()
+        with threads, np.errstate(over="ignore", invalid="ignore"):  # the caller is told in words
             return array @ array.T  # numpy sees the transpose and calls ssyrk
     return (rows @ rows.T).cpu().numpy()
 

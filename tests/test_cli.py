@@ -185,7 +185,7 @@ def test_a_command_that_is_none_is_refused_in_one_line(arguments, capsys):
 
 
 def test_an_interrupt_ends_quietly(ask, monkeypatch):
-    def interrupt(_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("resprune.models.load", interrupt)

@@ -7,6 +7,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+import zoo
 from tiny import tiny_llava
 
 torch.set_num_threads(1)
@@ -16,3 +17,29 @@ torch.set_num_threads(1)
 def tiny():
     """A fresh (model, processor) of the LLaVA family with 6 x 6 patches an image."""
     return tiny_llava(grid=6)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The matrix of families and checks: how many of a check's cases passed, and an F where any failed."""
+    families = sorted(zoo.FAMILIES)
+    cells, failed = {}, set()
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            path, _, case = report.nodeid.partition("[")
+            family = next((f for f in case.rstrip("]").split("-") if f in zoo.FAMILIES), None)
+            if family is None or (outcome == "passed" and report.when != "call"):
+                continue
+            check = path.rpartition("::")[2].removeprefix("test_").replace("_", " ")
+            cells[check, family] = cells.get((check, family), 0) + 1
+            if outcome != "passed":
+                failed.add((check, family))
+    if not cells:
+        return
+    terminalreporter.section("families x checks: cases passed")
+    widths = [len(family) for family in families]
+    checks = list(dict.fromkeys(check for check, _ in cells))
+    first = max(map(len, checks))
+    terminalreporter.line(" " * first + "  " + "  ".join(families))
+    for check in checks:
+        row = ["F" if (check, f) in failed else str(cells.get((check, f), "-")) for f in families]
+        terminalreporter.line(check.ljust(first) + "  " + "  ".join(map(str.rjust, row, widths)))

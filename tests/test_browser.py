@@ -87,7 +87,7 @@ def test_a_question_is_answered_twice_and_all_of_it_is_seen_at_once(browser: Bro
         assert text(page, ".panel.full .count") == "all 576 visual tokens"
         assert text(page, ".panel.pruned .count") == "128 of 576 visual tokens"
         assert "4.5\N{MULTIPLICATION SIGN}" in text(page, ".verdict")
-        assert "animal" in text(page, "#nouns")
+        assert "butterfly" in text(page, "#nouns")
         assert "\N{EN DASH}" not in text(page, ".panel.full .figures") + text(page, ".panel.pruned .figures")
         assert page.locator("#patch-map canvas").is_visible()
         assert page.locator("#chart svg.main-svg").first.bounding_box()["height"] > 150
@@ -254,7 +254,7 @@ def test_two_visitors_get_each_their_own(browser: Browser, address: str) -> None
         for page in (one, other):
             page.click("#ask")
         other.wait_for_selector(".panel.full[data-stage]:not([data-stage=idle])")
-        for page, tokens, noun in ((one, 64, "animal"), (other, 200, "cars")):
+        for page, tokens, noun in ((one, 64, "butterfly"), (other, 200, "cars")):
             page.wait_for_selector(".panel.pruned[data-stage=done]")
             assert text(page, ".panel.pruned .count") == f"{tokens} of 576 visual tokens"
             assert noun in text(page, "#nouns")

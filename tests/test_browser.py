@@ -155,7 +155,7 @@ def test_closing_the_tab_frees_the_device(browser: Browser, address: str, regist
     with slowed(registry, 0.4) as began:
         with watched(browser, address) as page:
             page.click("#ask")
-            page.wait_for_selector(".panel.full[data-stage=encode]")
+            page.wait_for_selector(".panel.full:is([data-stage=encode], [data-stage=prefill], [data-stage=decode])")
         closed = time.monotonic()
         with registry.lend():
             passed = time.monotonic() - closed

@@ -19,6 +19,12 @@ def tiny():
     return tiny_llava(grid=6)
 
 
+@pytest.fixture(params=zoo.FAMILIES)
+def family(request):
+    """The name of each family in turn."""
+    return request.param
+
+
 def pytest_terminal_summary(terminalreporter):
     """The matrix of families and checks: how many of a check's cases passed, and an F where any failed."""
     families = sorted(zoo.FAMILIES)

@@ -4,7 +4,6 @@ import threading
 
 import pytest
 import torch
-import zoo
 from asking import (
     BATCH,
     ONE,
@@ -47,11 +46,6 @@ both = pytest.mark.parametrize(
     ("rows", "mode"),
     [("one", "greedy"), ("two-images", "greedy"), ("two-images", "beams"), *(("batch", mode) for mode in MODES)],
 )
-
-
-@pytest.fixture(params=zoo.FAMILIES)
-def family(request):
-    return request.param
 
 
 @pytest.fixture

@@ -13,11 +13,6 @@ KEEP = 0.4
 MORE = " Is there a tree near the house?"
 
 
-@pytest.fixture(params=zoo.FAMILIES)
-def family(request):
-    return request.param
-
-
 @pytest.fixture
 def tiny(family):
     return member(family)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import zoo
 from asking import BATCH, ONE, TWO, ask, difference, hidden, inputs_of, masked, member
 from test_families import KEEP, MODES, OF_THE_MODEL
 
@@ -11,11 +10,6 @@ from resprune.encoding import Images, encode
 from resprune.mass import AUGMENTED, MASKED, carried
 
 PROMPTS = {"one": ONE, "batch": BATCH, "two-images": TWO}
-
-
-@pytest.fixture(params=zoo.FAMILIES)
-def family(request):
-    return request.param
 
 
 @pytest.fixture

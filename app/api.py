@@ -31,7 +31,7 @@ def compare(registry: Registry, image: str, question: str, keep: str) -> Iterato
         asking.needed(image)
         for _ in registry.wait(stop):
             yield "", "", None
-        for update, _ in asking.updates(registry, image, question, keep, stop):
+        for update, _ in asking.updates(registry, image, question, asking.Options(keep), stop):
             texts[update.side], answers[update.side] = update.text, update.answer
             yield texts["full"], texts["pruned"], None
         same = answers["full"].answer == answers["pruned"].answer

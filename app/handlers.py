@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from app import asking, panels
+from app.asking import Options
 from app.chart import times
 from app.failures import report
 from app.patch_map import map_value
@@ -43,7 +44,7 @@ def begin(session: Session) -> Shown:
     return Shown(*_panels(run), panels.verdict(run), **EMPTY, **BUSY)
 
 
-def ask(registry: Registry, picture: str | None, question: str, budget: float, session: Session) -> Iterator[Shown]:
+def ask(registry: Registry, picture: str | None, question: str, session: Session, budget: float) -> Iterator[Shown]:
     """Answer the question with all visual tokens, then with ``budget`` of them, and show what comes as it comes."""
     run = session.run or session.begin()
     try:
@@ -51,7 +52,7 @@ def ask(registry: Registry, picture: str | None, question: str, budget: float, s
         for progress in registry.wait(run.stop):
             waiting = f"waiting for the model, {progress.share:.0%}"
             yield Shown(full=panels.panel("full", run.sides["full"], waiting))
-        for update, opened in asking.updates(registry, picture, question, int(budget), run.stop):
+        for update, opened in asking.updates(registry, picture, question, Options(int(budget)), run.stop):
             run.take(update)
             yield _shown(run, update, opened, registry)
     except Exception as error:

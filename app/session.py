@@ -43,13 +43,19 @@ class Run:
 
 
 class Session:
-    """One visitor. Gradio copies the first one for each new tab, and a copy is a fresh session."""
+    """One visitor. Gradio copies the first one for each new tab, and a copy is a fresh session.
 
-    def __init__(self) -> None:
+    Attributes:
+        run: the question asked last, until its picture goes.
+        record: the finished comparison that the page shows, of types that JSON knows; ``None`` while there is none.
+    """
+
+    def __init__(self, record: dict[str, Any] | None = None) -> None:
         self.run: Run | None = None
+        self.record = record
 
     def __deepcopy__(self, memo: dict) -> "Session":
-        return Session()
+        return Session(self.record)
 
     @property
     def running(self) -> bool:

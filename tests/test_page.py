@@ -36,7 +36,7 @@ def tiny_registry() -> Registry:
 def asked(registry: Registry, picture: Path | None, question: str, budget: int = 9) -> list[handlers.Shown]:
     session = Session()
     handlers.begin(session)
-    return list(handlers.ask(registry, picture and str(picture), question, budget, session))
+    return list(handlers.ask(registry, picture and str(picture), question, session, budget))
 
 
 def changes(shown: list[handlers.Shown], output: str) -> list:
@@ -110,7 +110,7 @@ def test_out_of_memory_is_said_in_words(tiny_registry: Registry, monkeypatch) ->
 def test_stop_ends_both_sides_and_keeps_what_was_answered(tiny_registry: Registry) -> None:
     session = Session()
     handlers.begin(session)
-    going = handlers.ask(tiny_registry, str(PICTURE.path), "What is it?", 9, session)
+    going = handlers.ask(tiny_registry, str(PICTURE.path), "What is it?", session, 9)
     while session.run.sides["full"].stage != "decode":
         next(going)
     shown = handlers.stop(session)
@@ -123,7 +123,7 @@ def test_stop_ends_both_sides_and_keeps_what_was_answered(tiny_registry: Registr
 
 def test_closing_the_iterator_gives_the_model_back(tiny_registry: Registry) -> None:
     session = Session()
-    going = handlers.ask(tiny_registry, str(PICTURE.path), "What is it?", 9, session)
+    going = handlers.ask(tiny_registry, str(PICTURE.path), "What is it?", session, 9)
     while session.run is None or session.run.sides["full"].stage != "decode":
         next(going)
     going.close()
@@ -200,7 +200,7 @@ def test_a_question_waits_for_the_model_and_says_so() -> None:
         go_on.wait(10)
         return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
 
-    going = handlers.ask(Registry(load=load), str(PICTURE.path), "What is it?", 9, Session())
+    going = handlers.ask(Registry(load=load), str(PICTURE.path), "What is it?", Session(), 9)
     assert "waiting for the model, 40%" in next(going).full
     go_on.set()
     assert changes(list(going), "verdict")

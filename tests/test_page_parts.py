@@ -105,8 +105,8 @@ def test_the_map_has_a_box_and_a_place_in_the_order_for_each_patch(tiny) -> None
     assert len(value["src"]) < 20_000, "the picture is sent no larger than it is drawn"
 
 
-def test_six_examples_and_a_new_scene_come_with_a_question() -> None:
-    assert len(examples()) == 6
+def test_examples_and_a_new_scene_come_with_a_question() -> None:
+    assert len(examples()) >= 6
     assert all(example.path.is_file() and example.question.endswith("?") for example in examples())
     image, question = new_scene()
     assert image.size == (336, 336)

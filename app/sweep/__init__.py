@@ -1,0 +1,1 @@
+"""The tab that tries all methods and budgets on one question."""

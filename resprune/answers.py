@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from resprune.asked import Asked
 from resprune.prune import PruneResult
 
 Side = Literal["full", "pruned"]
@@ -69,6 +70,8 @@ class Update:
         text: the answer so far.
         answer: with the stage ``"done"``.
         prune: what was kept, from the end of selection on; the stage ``"select"`` comes once without, once with it.
+        token_ids: of the answer, with the stage ``"done"``.
+        asked: the question, encoded, with the stage ``"done"``: for whoever wants to know more than the answer.
     """
 
     side: Side
@@ -76,3 +79,5 @@ class Update:
     text: str = ""
     answer: Answer | None = None
     prune: PruneResult | None = None
+    token_ids: tuple[int, ...] = ()
+    asked: Asked | None = None

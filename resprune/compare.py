@@ -3,30 +3,26 @@
 import weakref
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from threading import Event
-from typing import Any
 
-import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from resprune.answers import Answer, Side, Update
+from resprune.asked import Asked
 from resprune.attach import pruned
-from resprune.encoding import Images, encode
 from resprune.errors import InputError
-from resprune.generation import Generation, explained
+from resprune.generation import Generation
 from resprune.images import OpenedImage, Source, checked_question, open_image
-from resprune.measure import now_ms
-from resprune.prompt import build_inputs
 from resprune.prune import PruneResult
 from resprune.settings import Settings
 
 WARM_UP_TOKENS = 2
 
-# Sides of which a model has had its warm-up. The first run in a process pays for kernels, buffers and language data
-# that all later ones reuse; charging it to whichever side happens to run first would be unfair.
-_WARM: weakref.WeakKeyDictionary[PreTrainedModel, set[Side]] = weakref.WeakKeyDictionary()
+# Sides, without mass and with it, of which a model has had its warm-up. The first run in a process pays for kernels,
+# buffers and language data that all later ones reuse; charging it to whichever happens to run first would be unfair.
+_WARM: weakref.WeakKeyDictionary[PreTrainedModel, set[tuple[Side, bool]]] = weakref.WeakKeyDictionary()
 
 
 def compare(
@@ -59,7 +55,7 @@ def compare(
     Raises:
         InputError: if the picture, the question or the model cannot be used, or memory does not suffice.
     """
-    yield from _answers(model, processor, image, question, [None, settings], max_new_tokens, stop or Event())
+    yield from answers(model, processor, image, question, [None, settings], max_new_tokens, stop or Event())
 
 
 def answer(
@@ -76,21 +72,10 @@ def answer(
 
     Otherwise as :func:`compare`.
     """
-    yield from _answers(model, processor, image, question, [settings], max_new_tokens, stop or Event())
+    yield from answers(model, processor, image, question, [settings], max_new_tokens, stop or Event())
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    """A question about a picture, ready for the language model."""
-
-    inputs: dict[str, torch.Tensor]
-    output: Any
-    coords: list[tuple[int, int, int]]
-    ms: float
-    notes: list[str]
-
-
-def _answers(
+def answers(
     model: PreTrainedModel,
     processor: ProcessorMixin,
     image: Source | OpenedImage,
@@ -99,6 +84,7 @@ def _answers(
     max_new_tokens: int,
     stop: Event,
 ) -> Iterator[Update]:
+    """One answer for each of ``sides``, as :func:`compare` makes its two; ``None`` keeps all visual tokens."""
     if max_new_tokens < 1:
         raise InputError(f"The answer may have {max_new_tokens} tokens; allow at least 1.")
     if getattr(model, "resprune", None) is not None:
@@ -108,18 +94,19 @@ def _answers(
     side = _name(sides[0])
     yield Update(side, "encode")
     warm = _WARM.setdefault(model, set())
-    cold = [settings for settings in sides if _name(settings) not in warm]
+    cold = {kind: settings for settings in sides if (kind := _kind(settings)) not in warm}
     if cold and not stop.is_set():
-        encoded = _encode(model, processor, opened, question, max_new_tokens)
-        for settings in cold:
-            updates = list(_side(model, processor, encoded, settings, WARM_UP_TOKENS, stop))
-            warm |= {update.side for update in updates if update.stage == "done"}
+        asked = Asked.of(model, processor, opened, question, max_new_tokens)
+        for kind, settings in cold.items():
+            updates = list(_side(model, processor, asked, settings, WARM_UP_TOKENS, stop))
+            if updates[-1].stage == "done":
+                warm.add(kind)
     if stop.is_set():
         yield Update(side, "stopped")
         return
-    encoded = _encode(model, processor, opened, question, max_new_tokens)
+    asked = Asked.of(model, processor, opened, question, max_new_tokens)
     for settings in sides:
-        if not (yield from _side(model, processor, encoded, settings, max_new_tokens, stop)):
+        if not (yield from _side(model, processor, asked, settings, max_new_tokens, stop)):
             return
 
 
@@ -127,34 +114,14 @@ def _name(settings: Settings | None) -> Side:
     return "full" if settings is None else "pruned"
 
 
-@torch.no_grad()
-def _encode(
-    model: PreTrainedModel, processor: ProcessorMixin, opened: OpenedImage, question: str, max_new_tokens: int
-) -> _Encoded:
-    start = now_ms(model.device)
-    inputs = build_inputs(processor, opened.image, question).to(model.device, dtype=model.dtype)
-    room = model.config.get_text_config().max_position_embeddings
-    if (length := inputs["input_ids"].shape[1]) + max_new_tokens > room:
-        raise InputError(
-            f"The picture and the question take {length} tokens and the answer up to {max_new_tokens}, but the model "
-            f"has room for {room}; shorten the question."
-        )
-    try:
-        output = encode(model, inputs)
-    except Exception as error:
-        raise explained(error) from None
-    ms = now_ms(model.device) - start
-    (coords,) = Images.of(model, output, inputs).coords
-    patches = [tuple(place) for place in coords.tolist() if place[0] >= 0]
-    # Encoded pictures take the place of the pixels: generate() refuses to be given both.
-    rest = {name: value for name, value in inputs.items() if name != "pixel_values"}
-    return _Encoded(rest, output, patches, ms, opened.notes)
+def _kind(settings: Settings | None) -> tuple[Side, bool]:
+    return _name(settings), bool(settings and settings.mass)
 
 
 def _side(
     model: PreTrainedModel,
     processor: ProcessorMixin,
-    encoded: _Encoded,
+    asked: Asked,
     settings: Settings | None,
     max_new_tokens: int,
     stop: Event,
@@ -165,12 +132,11 @@ def _side(
         yield Update(side, "stopped")
         return False
     pruning = pruned(model, processor, **asdict(settings)) if settings else nullcontext()
-    inputs = encoded.inputs | {"mm_encoder_outputs": {"image": encoded.output}}
     yield Update(side, "select" if settings else "prefill")
     with pruning:
         # The full side uses the method of the class, which nothing that is attached to this object can change.
         generate = model.generate if settings else partial(type(model).generate, model)
-        with Generation(generate, model, processor.tokenizer, inputs, max_new_tokens, stop) as generation:
+        with Generation(generate, model, processor.tokenizer, asked.inputs, max_new_tokens, stop) as generation:
             for text in generation:
                 if settings and prune is None:
                     prune = model.resprune.last[0]
@@ -181,20 +147,21 @@ def _side(
     if stop.is_set():
         yield Update(side, "stopped", text, prune=prune)
         return False
-    yield Update(side, "done", text, _answer(model, encoded, settings, prune, generation, text), prune)
+    said = _answer(model, asked, settings, prune, generation, text)
+    yield Update(side, "done", text, said, prune, tuple(generation.token_ids), asked)
     return True
 
 
 def _answer(
     model: PreTrainedModel,
-    encoded: _Encoded,
+    asked: Asked,
     settings: Settings | None,
     prune: PruneResult | None,
     generation: Generation,
     text: str,
 ) -> Answer:
-    ttft = encoded.ms + generation.token_ms[0] - generation.start_ms
-    total = encoded.ms + generation.end_ms - generation.start_ms
+    ttft = asked.ms + generation.token_ms[0] - generation.start_ms
+    total = asked.ms + generation.end_ms - generation.start_ms
     more = len(generation.token_ms) - 1
     cut_off = [f"The answer was cut off after {more + 1} tokens."] if generation.cut_off else []
     return Answer(
@@ -202,11 +169,11 @@ def _answer(
         model=model.name_or_path,
         method=settings.method if settings else "full",
         mass=bool(settings and settings.mass),
-        tokens_total=prune.tokens_total if prune else len(encoded.coords),
-        tokens_kept=prune.tokens_kept if prune else len(encoded.coords),
-        kept=prune.kept if prune else encoded.coords,
+        tokens_total=prune.tokens_total if prune else len(asked.coords),
+        tokens_kept=prune.tokens_kept if prune else len(asked.coords),
+        kept=prune.kept if prune else asked.coords,
         nouns=prune.nouns if prune else [],
-        encode_ms=encoded.ms,
+        encode_ms=asked.ms,
         select_ms=prune.select_ms if prune else 0.0,
         prefill_ms=generation.prefill_ms,
         ttft_ms=ttft,
@@ -214,5 +181,5 @@ def _answer(
         total_ms=total,
         kv_bytes=generation.kv_bytes,
         peak_bytes=generation.peak_bytes,
-        notes=encoded.notes + (prune.notes if prune else []) + cut_off,
+        notes=asked.notes + (prune.notes if prune else []) + cut_off,
     )

@@ -30,6 +30,7 @@ class Generation:
 
     Attributes:
         start_ms, end_ms: on the clock of :func:`resprune.measure.now_ms`; like all that follow, once iterated.
+        token_ids: of the answer, the end of text included.
         token_ms: when each token came.
         prefill_ms: duration of the language model's first forward pass.
         kv_bytes: of the cache at the end.
@@ -52,6 +53,7 @@ class Generation:
         max_new_tokens: int,
         stop: Event,
     ) -> None:
+        self.token_ids: list[int] = []
         self.token_ms: list[float] = []
         self.cut_off = False
         self._model, self._tokenizer, self._max_new_tokens = model, tokenizer, max_new_tokens
@@ -70,7 +72,7 @@ class Generation:
     def __iter__(self) -> Iterator[str]:
         # Only now: whoever reads is done with what it was given before, and does not take time from the run.
         self._thread.start()
-        tokens: list[int] = []
+        tokens = self.token_ids
         while (event := self._events.get()) is not None:
             if isinstance(event, BaseException):
                 raise event
@@ -92,7 +94,7 @@ class Generation:
                     use_cache=True,
                     return_dict_in_generate=True,
                     streamer=_Streamer(self),
-                    stopping_criteria=StoppingCriteriaList([_AnyOf(stop, self._left)]),
+                    stopping_criteria=StoppingCriteriaList([AnyOf(stop, self._left)]),
                 )
                 self.end_ms = now_ms(device)
             self.prefill_ms, self.peak_bytes = prefill.ms, memory.bytes
@@ -123,7 +125,7 @@ class _Streamer(BaseStreamer):
         pass
 
 
-class _AnyOf(StoppingCriteria):
+class AnyOf(StoppingCriteria):
     """Stops once any of some events is set."""
 
     def __init__(self, *events: Event) -> None:

@@ -25,6 +25,7 @@ from transformers.masking_utils import sdpa_mask
 
 MASKED = "resprune_mass"  # the bias is part of the mask
 AUGMENTED = "resprune_mass_augmented"  # the bias is one more dimension of queries and keys
+SUCCESSION_ROWS = 512  # of distances at once, so that thousands of tokens do not take gigabytes
 _WIDTH = 8  # by how much that widens a head: kernels want a multiple of it
 
 
@@ -39,13 +40,50 @@ def mass_of(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         ``[k]`` float32 on the device of ``features``, along ``kept``; at least 1 each, N in all. Ties go to the token
         that comes first in ``kept``.
     """
+    return torch.bincount(represented_by(features, kept), minlength=len(kept)).float()
+
+
+def represented_by(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Which kept token stands for each: ``[N]`` int64 places in ``kept``, those of the kept ones their own.
+
+    Arguments and ties as in :func:`mass_of`.
+    """
     rows = features.float()
     dropped = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     dropped[kept] = False
     centres = rows[kept]
     # |v - c|^2 without |v|^2, which is the same for every centre
     distance = centres.square().sum(1) - 2 * (rows[dropped] @ centres.T)
-    return 1 + torch.bincount(distance.argmin(1), minlength=len(kept)).float()
+    places = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
+    places[kept] = torch.arange(len(kept), device=rows.device)
+    places[dropped] = distance.argmin(1)
+    return places
+
+
+def succession(features: torch.Tensor, order: torch.Tensor) -> list[list[int]]:
+    """Who stands for each token as the budget grows, for a nested order: one pass serves every budget.
+
+    Args:
+        features: ``[N, D]`` projected visual tokens.
+        order: ``[N]`` int64, all of them, best first.
+
+    Returns:
+        For each token the ascending ranks of those that stand for it in turn, from 0 to its own: with a budget of k it
+        is ``order[r]``, r the last of its ranks below k. That is what :func:`represented_by` says of ``order[:k]``.
+    """
+    rows = features.float()
+    own = torch.empty_like(order)
+    own[order] = torch.arange(len(order), device=order.device)
+    centres = rows[order]
+    found = []
+    for start in range(0, len(rows), SUCCESSION_ROWS):
+        distance = centres.square().sum(1) - 2 * (rows[start : start + SUCCESSION_ROWS] @ centres.T)
+        nearer = torch.ones_like(distance, dtype=torch.bool)
+        nearer[:, 1:] = distance[:, 1:] < distance.cummin(1).values[:, :-1]
+        for row, rank in zip(nearer, own[start : start + SUCCESSION_ROWS].tolist(), strict=True):
+            before = row[:rank].nonzero()[:, 0].tolist()
+            found.append([*before, rank])
+    return found
 
 
 @dataclass

@@ -241,8 +241,9 @@ def answered(store: Store, pairs: list[tuple[str, str]], name: str = "a.png", qu
     facts = dict.fromkeys(("tokens_kept", "ttft_ms", "select_ms", "prefill_ms", "total_ms", "kv_bytes"), 1)
     facts |= {"method": "resprune"}
     for number, (full, pruned) in enumerate(pairs):
+        change = 0.0 if full == pruned else float(number)
         sides = {"full": {"answer": full, **facts}, "pruned": {"answer": pruned, **facts}}
-        job.note({"item": number, "result": sides | {"change": runner.change(full, pruned)}})
+        job.note({"item": number, "result": sides | {"change": change}})
     return job
 
 
@@ -270,10 +271,18 @@ def test_wilsons_interval_of_known_shares() -> None:
     assert votes.wilson(0, 0) == (0.0, 1.0)
 
 
-def test_change_is_the_share_of_edits() -> None:
-    assert runner.change("a dog", "a dog") == 0
-    assert runner.change("kitten", "sitting") == pytest.approx(3 / 7)
-    assert runner.change("", "abc") == runner.change("abc", "") == 1
+def test_change_is_the_fall_of_the_full_answers_log_probability(registry: Registry, store: Store) -> None:
+    path = store.root.parent / "a.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.effect_noise((90, 60), 90).save(path)
+    changes = []
+    for keep in (36, 1):
+        key = runner.begin(store, [str(path)], "", "What is it?", Options(keep, max_new_tokens=4), "bundled")
+        job = store.open(key)
+        assert list(runner.run(registry, job, threading.Event())) == [0]
+        changes.append(job.results[0]["change"])
+    assert changes[0] == 0, "with every token kept no probability changes"
+    assert changes[1] != 0
 
 
 def test_rows_are_filtered_and_sorted(store: Store) -> None:

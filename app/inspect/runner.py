@@ -1,8 +1,9 @@
 """Answering a job's questions one after the other, until it is done, paused or cancelled."""
 
+import math
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app import asking
 from app.asking import Options
@@ -13,6 +14,10 @@ from app.inspect.store import Job, Store
 from app.machine import named
 from app.registry import Registry
 
+if TYPE_CHECKING:
+    from resprune.answers import Update
+
+RAREST = 1e-9  # a probability below this counts as this
 KEPT_OUT = ("kept",)  # of an answer: hundreds of places that no table of results shows
 
 
@@ -66,19 +71,34 @@ def _answered(
     registry: Registry, job: Job, number: int, options: Options, stop: threading.Event
 ) -> dict[str, Any] | None:
     """Both answers of an item, or why there are none; ``None`` if it was stopped."""
-    item, answers = job.plan.items[number], {}
+    item, done = job.plan.items[number], {}
     try:
         for update, _ in asking.updates(registry, str(job.picture(number)), item.question, options, stop):
             if update.answer:
-                answers[update.side] = update.answer.as_dict()
+                done[update.side] = update
+        changed = _changed(registry, done["full"], options, stop) if len(done) == 2 else None
     except FileNotFoundError:
         return {"error": "The picture is gone from the server."}
     except Exception as error:
         return {"error": report(error)}
-    if len(answers) < 2:
+    if changed is None:
         return None
-    full, pruned = ({k: v for k, v in answers[side].items() if k not in KEPT_OUT} for side in ("full", "pruned"))
-    return {"full": full, "pruned": pruned, "change": change(full["answer"], pruned["answer"])} | _marks(item, answers)
+    answers = {side: update.answer.as_dict() for side, update in done.items()}
+    shown = {side: {k: v for k, v in fields.items() if k not in KEPT_OUT} for side, fields in answers.items()}
+    return shown | {"change": changed} | _marks(item, answers)
+
+
+def _changed(registry: Registry, full: "Update", options: Options, stop: threading.Event) -> float | None:
+    """How much less likely pruning makes the full answer: the mean over its tokens of the fall of the log-probability.
+
+    In nats a token: 0 is no change, and 0.7 is half as likely. ``None`` if it was stopped.
+    """
+    from resprune.differences import differences
+
+    with registry.lend() as lent:
+        tokens = differences(lent.model, lent.processor, full.asked, list(full.token_ids), options.settings(), stop)
+    falls = [math.log(max(t.full, RAREST)) - math.log(max(t.pruned, RAREST)) for t in tokens]
+    return sum(falls) / len(falls) if falls else None
 
 
 def _marks(item: Item, answers: dict[str, dict[str, Any]]) -> dict[str, bool]:
@@ -87,19 +107,3 @@ def _marks(item: Item, answers: dict[str, dict[str, Any]]) -> dict[str, bool]:
 
     right = {normalised(answer) for answer in item.answers}
     return {f"{side}_right": normalised(answers[side]["answer"]) in right for side in answers} if right else {}
-
-
-def change(full: str, pruned: str) -> float:
-    """How much an answer changed, from 0 (the same) to 1.
-
-    Levenshtein's distance, the edits of one character (insert, delete, replace) that turn one into the other, as a
-    share of the longer one's length.
-    """
-    if full == pruned:
-        return 0.0
-    row = list(range(len(pruned) + 1))
-    for i, one in enumerate(full, 1):
-        before, row[0] = row[0], i
-        for j, other in enumerate(pruned, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (one != other))
-    return row[-1] / max(len(full), len(pruned))

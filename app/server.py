@@ -5,7 +5,9 @@ import threading
 from pathlib import Path
 
 import gradio as gr
+from starlette.middleware import Middleware
 
+from app.limits import RequestLimit
 from app.registry import Registry
 from app.scenes import ASSETS
 from app.theme import theme
@@ -33,6 +35,7 @@ def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None, qu
         run_history=False,
         enable_monitoring=False,
         max_file_size=MAX_UPLOAD,
+        app_kwargs={"middleware": [Middleware(RequestLimit)]},
         allowed_paths=[str(ASSETS / "examples")],
         footer_links=["api"],
         theme=theme(),

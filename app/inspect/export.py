@@ -9,7 +9,7 @@ from app.failures import Refused
 from app.inspect.items import APART
 from app.inspect.store import Job
 from app.inspect.votes import differs
-from app.machine import named
+from app.naming import named
 
 FORMATS = ("csv", "jsonl")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # a spreadsheet runs these
@@ -17,7 +17,12 @@ SHOWN = ("tokens_kept", "ttft_ms", "select_ms", "prefill_ms", "total_ms", "kv_by
 
 
 def rows(job: Job, only: str = "all", sort: str = "given") -> list[dict[str, Any]]:
-    """One flat row an item that has a result.
+    """One flat row for each of :func:`numbers`."""
+    return [_row(job, number) for number in numbers(job, only, sort)]
+
+
+def numbers(job: Job, only: str = "all", sort: str = "given") -> list[int]:
+    """Items that have a result.
 
     Args:
         job: whose.
@@ -33,7 +38,7 @@ def rows(job: Job, only: str = "all", sort: str = "given") -> list[dict[str, Any
     chosen = [number for number, result in sorted(job.results.items()) if wanted[only](result)]
     if sort == "change":
         chosen.sort(key=lambda number: -job.results[number].get("change", -1.0))
-    return [_row(job, number) for number in chosen]
+    return chosen
 
 
 def export(job: Job, format: str) -> str:

@@ -11,7 +11,7 @@ from app.failures import Refused, report
 from app.inspect.items import Item, items
 from app.inspect.pool import Limits, folder, uploaded
 from app.inspect.store import Job, Store
-from app.machine import named
+from app.naming import named
 from app.registry import Registry
 
 if TYPE_CHECKING:

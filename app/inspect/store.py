@@ -192,6 +192,12 @@ class Store:
             with self._lock:
                 del self._running[name]
 
+    def is_running(self, key: str) -> bool:
+        """Whether somebody runs a job and has not stopped it."""
+        with self._lock:
+            stop = self._running.get(self._folder(key).name)
+        return stop is not None and not stop.is_set()
+
     def pause(self, key: str) -> None:
         """Stop a job within a token; nothing is lost but the answer under way."""
         with self._lock:

@@ -1,13 +1,24 @@
 """Scenes and questions: the same for the same seed everywhere, and right by construction."""
 
 import json
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from resprune.evaluate.questions import KINDS, one_of_each, plural, questions, with_article
-from resprune.evaluate.scenes import GROUND, MIXED, UNSEEN_STYLE, Composer
+from resprune.evaluate.casts import SIGN_WORDS
+from resprune.evaluate.questions import one_of_each, questions
+from resprune.evaluate.scenes import (
+    GROUND,
+    MIXED,
+    TRAINING_FONTS,
+    TRAINING_STYLES,
+    UNSEEN_FONT,
+    UNSEEN_STYLE,
+    Composer,
+)
+from resprune.evaluate.wording import CANNOT_TELL, KINDS, NUMBERS, STRANGERS, no_such, plural, with_article
 from resprune.models import assets_dir
 
 
@@ -25,50 +36,109 @@ def test_a_seed_gives_the_same_scene_and_another_seed_another(composer: Composer
 
 
 def test_a_scene_has_the_stated_size_and_labels_where_its_things_lie(composer: Composer) -> None:
-    for seed in range(20):
+    lettered = 0
+    for seed in range(30):
         scene = composer.scene((4, seed))
         assert scene.pixels.shape == (336, 336, 3)
         assert scene.nouns.shape == scene.colours.shape == (24, 24)
         assert scene.nouns.min() >= min(GROUND, MIXED)
-        shown = set(scene.nouns[scene.nouns >= 0].tolist())
-        assert shown == {t.noun for t in scene.things}
-        for thing in scene.things:
-            assert scene.nouns[int(thing.y / 14), int(thing.x / 14)] in (thing.noun, MIXED, GROUND)
+        shown = set(scene.nouns[(scene.nouns >= 0) & (scene.nouns < len(composer.words))].tolist())
+        assert shown <= {t.noun for t in scene.things}
+        for number, thing in enumerate(scene.things):
+            patches = scene.nouns[scene.owners == number]
+            glyphs = {len(composer.words) + composer.glyphs.index(c) for c in thing.text or ""}
+            lettered += bool(glyphs & set(patches.tolist()))
+            assert set(patches.tolist()) <= {thing.noun, MIXED} | glyphs
+    assert lettered > 5
 
 
-def test_things_do_not_cover_each_other(composer: Composer) -> None:
-    for seed in range(20):
-        things = composer.scene((5, seed)).things
-        for i, a in enumerate(things):
-            for b in things[:i]:
-                assert max(abs(a.x - b.x), abs(a.y - b.y)) >= (a.size + b.size) / 2
+def test_plans_hold_what_they_promise(composer: Composer) -> None:
+    crowds = [composer.scene((5, seed), plan="crowd").things for seed in range(12)]
+    assert all(15 <= len(things) <= 41 and all(28 <= t.size <= 44 for t in things) for things in crowds)
+    few = [composer.scene((5, seed)).things for seed in range(60)]
+    assert {len(things) for things in few} >= set(range(2, 13))
+    assert min(t.size for things in few for t in things) >= 14
+    assert max(t.size for things in few for t in things if not t.text) <= 140
+    herds = [composer.scene((5, seed), plan="herd").things for seed in range(12)]
+    assert max(max(Counter(t.word for t in things).values()) for things in herds) >= 5
+    texts = {t.text for things in few for t in things if t.text}
+    assert any(text.isdigit() for text in texts) and any(text in SIGN_WORDS for text in texts)
+
+
+def test_things_cover_each_other_by_little(composer: Composer) -> None:
+    """Two squares share at most a strip of 12 % of the newer one's side; some scenes have none of it."""
+    overlapping = 0
+    for seed in range(30):
+        things = [t for t in composer.scene((5, seed)).things if not t.text]
+        gaps = [
+            max(abs(a.x - b.x), abs(a.y - b.y)) - (a.size + b.size) / 2 + 0.12 * a.size
+            for i, a in enumerate(things)
+            for b in things[:i]
+        ]
+        assert all(gap >= -1 for gap in gaps)
+        overlapping += any(gap < 0.12 * 28 - 1 for gap in gaps)
+    assert 0 < overlapping < 30
+
+
+def test_the_world_has_its_words(composer: Composer) -> None:
+    assert len(composer.words) >= 150
+    categories = set(composer.categories)
+    assert categories >= {"animal", "food", "vehicle", "tool", "garment", "furniture", "building", "face"}
+    assert {"dog", "hammer", "umbrella", "eggplant", "anchor", "glasses"} <= set(composer.words)
 
 
 def test_the_unseen_style_draws_every_noun(composer: Composer) -> None:
     assert composer.available[UNSEEN_STYLE].all()
+    assert UNSEEN_FONT in composer.sprites.fonts and UNSEEN_FONT not in TRAINING_FONTS
+    assert UNSEEN_STYLE not in TRAINING_STYLES
     scene = composer.scene((6, 0), styles=(UNSEEN_STYLE,))
     assert not np.array_equal(scene.pixels, composer.scene((6, 0)).pixels)
 
 
+def test_restyling_changes_pixels_and_nothing_else(composer: Composer) -> None:
+    plain, other = (composer.scene((6, 1), plan="crowd", restyle=restyle) for restyle in (False, True))
+    assert plain.things[0] == other.things[0]
+    assert not np.array_equal(plain.pixels, other.pixels)
+
+
 def test_questions_are_right(composer: Composer) -> None:
     kinds = Counter()
-    for seed in range(40):
+    for seed in range(60):
         scene = composer.scene((7, seed))
         counts = Counter(t.word for t in scene.things)
+        sizes = {t.word: t.size for t in scene.things}
         for kind, asked in questions(composer, scene, (7, seed)).items():
             kinds[kind] += len(asked)
             for question in asked:
-                if kind == "present":
-                    assert (question.answer == "Yes.") == (question.nouns[0] in counts)
-                elif kind == "count":
-                    assert ["No.", "One.", "Two.", "Three.", "Four.", "Five."].index(question.answer) == (
-                        counts[question.nouns[0]]
-                    )
-                elif kind in ("relation", "place", "shape"):
-                    assert any(question.answer[:-1].lower() == with_article(word) for word in counts)
-                elif kind == "describe":
-                    assert all(word[:4] in question.answer.lower() for word in counts)
-    assert set(kinds) == set(KINDS)
+                right, named = question.answer.rstrip(".").lower(), question.nouns
+                match kind:
+                    case "present":
+                        assert (right == "yes") == (named[0] in counts)
+                    case "coloured":
+                        there = {(t.colour, name) for t in scene.things for name in (t.word, "shape")}
+                        asked_for = re.search(r"\ban? (\w+) (\w+)", question.text.replace("in the picture", ""))
+                        assert (right == "yes") == (asked_for.groups() in there)
+                    case "count":
+                        assert right == NUMBERS[counts[named[0]]]
+                    case "relation" | "place" | "shape":
+                        assert any(right == with_article(word) for word in counts)
+                    case "describe":
+                        assert all(word[:4] in right for word in counts)
+                    case "compare":
+                        a, b = named
+                        assert right == f"more {plural(a if counts[a] > counts[b] else b)}"
+                    case "size":
+                        smaller, larger = sorted(named, key=sizes.get)
+                        assert right == f"the {smaller if 'smaller' in question.text else larger}"
+                    case "sign":
+                        assert right == f'it says "{next(t.text for t in scene.things if t.text)}"'.lower()
+                    case "odd":
+                        assert counts[right.removeprefix("the ")] == 1
+                    case "absent":
+                        assert named[0] not in counts and right.endswith(f"no {named[0]}")
+                    case "unknown":
+                        assert question.answer == CANNOT_TELL
+    assert set(kinds) == set(KINDS) and len(KINDS) >= 12
     assert min(kinds.values()) > 0
 
 
@@ -82,9 +152,20 @@ def test_presence_is_balanced(composer: Composer) -> None:
     assert answers["Yes."] == answers["No."] == 40
 
 
+def test_what_tests_ask_of_the_unknown_training_never_does(composer: Composer) -> None:
+    scene = composer.scene((8, 0))
+    asked = [
+        {q.text for seed in range(300) for q in questions(composer, scene, seed, held_out=held_out)["unknown"]}
+        for held_out in (False, True)
+    ]
+    about_present = {text for text in asked[0] & asked[1] if any(t.word in text for t in scene.things)}
+    assert asked[0] & asked[1] == about_present
+    assert not set(STRANGERS) & set(composer.words)
+
+
 def test_a_relation_names_the_nearest_thing_in_that_direction(composer: Composer) -> None:
     checked = 0
-    for seed in range(30):
+    for seed in range(40):
         scene = composer.scene((9, seed))
         for question in questions(composer, scene, (9, seed))["relation"]:
             if " to the left of " in question.text:
@@ -96,7 +177,9 @@ def test_a_relation_names_the_nearest_thing_in_that_direction(composer: Composer
 
 
 def test_words() -> None:
-    assert [with_article(w) for w in ("dog", "owl", "grapes")] == ["a dog", "an owl", "some grapes"]
+    said = [with_article(w) for w in ("dog", "owl", "unicorn", "grapes")]
+    assert said == ["a dog", "an owl", "a unicorn", "some grapes"]
+    assert no_such("grapes") == "There are no grapes." and no_such("bread") == "There is no bread."
     assert [plural(w) for w in ("dog", "fox", "mouse", "peach", "butterfly", "fish")] == [
         "dogs",
         "foxes",
@@ -110,5 +193,5 @@ def test_words() -> None:
 def test_the_examples_exist_and_are_answered_by_their_scenes() -> None:
     folder = assets_dir() / "examples"
     listing = json.loads((folder / "examples.json").read_text())
-    assert len(listing) == 6
-    assert all((folder / entry["image"]).is_file() and entry["question"].endswith("?") for entry in listing)
+    assert len(listing) >= 12
+    assert all((folder / entry["image"]).is_file() and entry["question"] for entry in listing)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from resprune.evaluate.questions import questions
 from resprune.evaluate.scenes import Composer
 from resprune.models import assets_dir
 from training.batches import IGNORED, Batches, centres, on_canvas
-from training.network import normalise, patch_features, window
+from training.export import export
+from training.network import begin_from, normalise, patch_features, window
 from training.optimise import publish
-from training.pointing import counting_loss, pointing_loss
+from training.pointing import READING_LAYER, attend, counting_loss, pointing_loss
 from training.train import SMOKE, STAGES, Student, run_stage
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +32,11 @@ def composer() -> Composer:
 @pytest.fixture(scope="module")
 def student(composer: Composer) -> Student:
     return Student(composer)
+
+
+def batches(composer: Composer, student: Student, **changes: Any) -> Batches:
+    sizes = {"seed": 5, "steps": 1, "batch": 1, "side": 168, "dense": 0.0, "crowded": 0.0, "answers": True}
+    return Batches(composer, student.tokenizer, **sizes | changes)
 
 
 def test_the_smoke_size_runs_and_exports_a_model_that_loads(tmp_path: Path) -> None:
@@ -91,20 +98,22 @@ def test_the_training_path_sees_what_the_stock_model_sees(composer: Composer, st
 def test_packed_questions_equal_questions_asked_alone(composer: Composer, student: Student) -> None:
     """Questions packed behind one picture do not see each other; without the mask between them they would."""
     student.float()
-    batch = Batches(composer, student.tokenizer, seed=5, steps=1, batch=1, side=168, dense=0, answers=True)[0]
+    batch = Batches(composer, student.tokenizer, seed=5, steps=1, batch=1, side=168, dense=0, crowded=0, answers=True)[
+        0
+    ]
     packed = batch.text
     with torch.no_grad():
         _, visual = student.see(batch.pixels, batch.places)
         together, targets = student.answer_logits(visual, packed)
         blind = dict(packed)
-        blind["mask"] = torch.zeros_like(packed["mask"]).masked_fill(
-            ~torch.ones(packed["mask"].shape[-2:], dtype=torch.bool).tril(), -1e9
-        )
+        length, total = packed["mask"].shape[-2:]
+        causal = torch.ones(total, total, dtype=torch.bool).tril()[-length:]
+        blind["mask"] = torch.zeros_like(packed["mask"]).masked_fill(~causal, -1e9)
         leaky, _ = student.answer_logits(visual, blind)
     first = int((packed["targets"][0] == student.tokenizer.eos_token_id).nonzero()[0]) + 1
     alone = {k: v[:, :first] if k in ("ids", "targets") else v for k, v in packed.items()}
     size = packed["mask"].shape[-1] - packed["ids"].shape[1] + first
-    alone["mask"], alone["positions"] = packed["mask"][..., :size, :size], packed["positions"][:, :size]
+    alone["mask"], alone["positions"] = packed["mask"][..., :first, :size], packed["positions"][:, :size]
     with torch.no_grad():
         single, _ = student.answer_logits(visual, alone)
     answered = len(single)
@@ -116,18 +125,10 @@ def test_packed_questions_equal_questions_asked_alone(composer: Composer, studen
 def test_no_visual_token_is_ever_dropped(composer: Composer, student: Student) -> None:
     """Every stage shows the model each patch of the picture that it is given, in raster order."""
     for stage in STAGES:
-        batches = Batches(
-            composer,
-            student.tokenizer,
-            seed=stage.seed,
-            steps=1,
-            batch=2,
-            side=stage.side,
-            dense=stage.dense,
-            answers=stage.answers,
-        )
+        sizes = {"side": stage.side, "dense": stage.dense, "crowded": stage.crowded, "answers": stage.answers}
+        found = batches(composer, student, seed=stage.seed, batch=2, **sizes)
         grid = stage.side // 14
-        for places in batches[0].places:
+        for places in found[0].places:
             rows, columns = places // 24, places % 24
             assert len(places) == grid * grid
             assert (rows.reshape(grid, grid).diff(dim=0) == 1).all()
@@ -157,7 +158,7 @@ def test_each_patch_of_an_object_is_told_where_its_middle_lies(composer: Compose
         assert len(rows)
         assert np.allclose((columns + 0.5 + offsets[rows, columns, 0]) * 14, thing.x)
         assert np.allclose((rows + 0.5 + offsets[rows, columns, 1]) * 14, thing.y)
-        assert (scene.nouns[rows, columns] == thing.noun).all()
+        assert ((scene.nouns[rows, columns] == thing.noun) | bool(thing.text)).all()
     assert (offsets[scene.owners < 0] == 0).all()
 
 
@@ -168,8 +169,8 @@ class TestPointing:
     owners = torch.tensor([[0, 0, 1, 2]])
 
     def losses(self, row: list[float], named: int) -> tuple[float, float]:
-        weights = torch.zeros(1, 3, 7, 7)
-        weights[..., 5, :5] = torch.tensor(row)
+        weights = torch.zeros(1, 3, 2, 7)
+        weights[..., 0, :5] = torch.tensor(row)
         layer = SimpleNamespace(self_attn=SimpleNamespace(weights=weights))
         model = SimpleNamespace(layers=[layer] * 4)
         text = {"named": torch.tensor([[named, -1]]), "said": torch.tensor([[named, -1]])}
@@ -194,9 +195,52 @@ class TestPointing:
         assert by_patches > 0.03
 
 
+def test_the_texts_attention_is_that_of_the_whole_masked_sequence(composer: Composer, student: Student) -> None:
+    """The picture's rows are causal and the text's have their mask; written out, that is one mask for all."""
+    student.float()
+    module = SimpleNamespace(layer_idx=READING_LAYER)
+    query, key, value = torch.randn(3, 1, 2, 9, 8)
+    mask = torch.zeros(1, 1, 3, 9)
+    mask[..., 0, 7:] = mask[..., 1, 8:] = mask[..., 2, 6:8] = -1e9
+    full = torch.full((9, 9), -1e9).triu(1)
+    full[6:] = mask[0, 0]
+    expected = ((query * 0.5) @ key.transpose(2, 3) + full).softmax(-1) @ value
+    for layer in (READING_LAYER, READING_LAYER + 1):
+        module.layer_idx = layer
+        found, _ = attend(module, query, key, value, mask, 0.5)
+        assert torch.allclose(found, expected.transpose(1, 2), atol=1e-5)
+    assert module.weights.shape == (1, 2, 3, 9)
+    assert not torch.allclose(attend(module, query, key, value, mask * 0, 0.5)[0], expected.transpose(1, 2), atol=1e-2)
+
+
+def test_letters_are_tokens_of_their_own_on_signs_only(composer: Composer, student: Student) -> None:
+    """What is read from a sign points at its letters; an article is no letter."""
+    scenes = (composer.scene((1, 3, i)) for i in range(50))
+    scene = next(s for s in scenes if any(t.text for t in s.things))
+    asked = questions(composer, scene, 0)
+    read, other = asked["sign"][0], asked["present"][0]
+    places = window(torch.zeros(1, 2, dtype=torch.long), 24)
+    text = next(t.text for t in scene.things if t.text)
+    said = student.prompt.pack(places, [[read]])["said"][0].tolist()
+    assert [composer.glyphs[s - len(composer.words)] for s in said if s >= len(composer.words)] == [text[0], *text]
+    assert max(student.prompt.pack(places, [[other]])["named"][0].tolist()) < len(composer.words)
+
+
+def test_an_earlier_models_words_are_known_again(composer: Composer, student: Student, tmp_path: Path) -> None:
+    earlier = Student(composer, seed=1)
+    export(earlier, tmp_path)
+    begin_from(student.model.float(), student.tokenizer, tmp_path)
+    table, before = (s.model.get_input_embeddings().weight for s in (student, earlier))
+    dog = student.tokenizer.encode(" dog")[0]
+    assert torch.equal(table[dog], before[dog].float())
+    assert not torch.equal(table[dog], Student(composer).model.get_input_embeddings().weight[dog])
+
+
 def test_batches_depend_on_seed_and_step_alone(composer: Composer, student: Student) -> None:
     def batch(step: int) -> np.ndarray:
-        batches = Batches(composer, student.tokenizer, seed=5, steps=9, batch=2, side=168, dense=0.5, answers=True)
+        batches = Batches(
+            composer, student.tokenizer, seed=5, steps=9, batch=2, side=168, dense=0.5, crowded=0, answers=True
+        )
         return batches[step].pixels
 
     assert np.array_equal(batch(4), batch(4))

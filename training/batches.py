@@ -8,23 +8,33 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
+from resprune.evaluate.casts import Plan
 from resprune.evaluate.questions import Question, questions
 from resprune.evaluate.scenes import PATCH, SIDE, Composer, Scene
+from resprune.evaluate.wording import Kind, plural
 from training.network import window
 from training.pointing import NO_NOUN
+from training.tokenizer import ASSISTANT, USER
 
 IGNORED = -100
 # How many questions of each kind a scene is asked, where it has them: the hard kinds more often.
-SHARES = {
+SHARES: dict[Kind, int] = {
     "describe": 1,
     "present": 3,
     "category": 2,
     "colour": 1,
     "shape": 1,
+    "coloured": 2,
     "where": 2,
     "place": 2,
-    "count": 2,
+    "count": 3,
     "relation": 3,
+    "odd": 1,
+    "size": 2,
+    "sign": 1,
+    "compare": 2,
+    "absent": 1,
+    "unknown": 1,
 }
 
 
@@ -48,15 +58,19 @@ class Batch:
 class Prompt:
     """Token ids of the parts of a prompt, by the bundled model's chat template."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, words: list[str]) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, words: list[str], glyphs: str) -> None:
         self.tokenizer = tokenizer
-        self.nouns = {tokenizer.encode(f" {word}")[0]: noun for noun, word in enumerate(words)}
-        self.prefix = tokenizer.encode("<s>USER: ")
+        # the singular last: a plural may be cut into the noun and an ending
+        self.nouns = {
+            tokenizer.encode(f" {form(word)}")[0]: noun for form in (plural, str) for noun, word in enumerate(words)
+        }
+        self.glyphs = {tokenizer.encode(glyph)[0]: len(words) + i for i, glyph in enumerate(glyphs)}
+        self.prefix = tokenizer.encode(f"<s>{USER}")
         self.end = tokenizer.eos_token_id
 
     def block(self, question: Question) -> tuple[list[int], list[int]]:
         """What stands behind the picture, and the answer."""
-        asked = self.tokenizer.encode(f"\n{question.text} ASSISTANT:", split_special_tokens=True)
+        asked = self.tokenizer.encode(f"\n{question.text} {ASSISTANT}", split_special_tokens=True)
         return asked, [*self.tokenizer.encode(f" {question.answer}", split_special_tokens=True), self.end]
 
     def pack(self, places: torch.Tensor, asked: list[list[Question]]) -> dict[str, torch.Tensor]:
@@ -64,7 +78,7 @@ class Prompt:
 
         Returns:
             ``ids [B, T]`` of the text behind the picture, ``positions [B, P + N + T]`` of prefix, picture and text,
-            ``mask [B, 1, P + N + T, P + N + T]`` additive, ``targets [B, T]``, and ``named`` and ``said [B, T]``, the
+            ``mask [B, 1, T, P + N + T]`` additive, ``targets [B, T]``, and ``named`` and ``said [B, T]``, the
             noun that each token is, and the one that is said next, at its article too.
         """
         rows = []
@@ -73,13 +87,15 @@ class Prompt:
             ids, positions, block, targets, named, said = [], [], [], [], [], []
             for i, question in enumerate(row, 1):
                 prompt, answer = self.block(question)
+                # "A" is a letter on a sign, and an article elsewhere
+                known = self.glyphs | self.nouns if question.kind == "sign" else self.nouns
                 tokens = prompt + answer[:-1]
                 ids += tokens
                 targets += [IGNORED] * (len(prompt) - 1) + answer
                 positions += range(start, start + len(tokens))
                 block += [i] * len(tokens)
-                named += (self.nouns.get(token, NO_NOUN) for token in tokens)
-                ahead = [self.nouns.get(token, NO_NOUN) for token in answer] + [NO_NOUN]
+                named += (known.get(token, NO_NOUN) for token in tokens)
+                ahead = [known.get(token, NO_NOUN) for token in answer] + [NO_NOUN]
                 articles = [a if a != NO_NOUN else b for a, b in pairwise(ahead)]
                 said += [NO_NOUN] * (len(prompt) - 1) + articles
             rows.append((ids, positions, block, targets, named, said))
@@ -90,15 +106,14 @@ class Prompt:
 
         count, prefix = len(rows), len(self.prefix)
         head = torch.zeros(count, prefix + places.shape[1], dtype=torch.long)
-        owner = torch.cat([head, padded(2, -1)], 1)
-        total = owner.shape[1]
-        seen = torch.ones(total, total, dtype=torch.bool).tril() & (
-            (owner[:, None] == 0) | (owner[:, None] == owner[:, :, None])
-        )
+        block = padded(2, -1)
+        owner = torch.cat([head, block], 1)
+        causal = torch.ones(owner.shape[1], owner.shape[1], dtype=torch.bool).tril()[-length:]
+        seen = causal & ((owner[:, None] == 0) | (owner[:, None] == block[:, :, None]))
         return {
             "ids": padded(0, 0),
             "positions": torch.cat([torch.arange(prefix).expand(count, -1), places + prefix, padded(1, start)], 1),
-            "mask": torch.zeros(count, 1, total, total).masked_fill(~seen[:, None], -1e9),
+            "mask": torch.zeros(count, 1, *causal.shape).masked_fill(~seen[:, None], -1e9),
             "targets": padded(3, IGNORED),
             "named": padded(4, NO_NOUN),
             "said": padded(5, NO_NOUN),
@@ -118,12 +133,13 @@ class Batches(Dataset):
         batch: int,
         side: int,
         dense: float,
+        crowded: float,
         answers: bool,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
-        self.composer, self.prompt = composer, Prompt(tokenizer, composer.words)
+        self.composer, self.prompt = composer, Prompt(tokenizer, composer.words, composer.glyphs)
         self.seed, self.steps, self.batch, self.side = seed, steps, batch, side
-        self.dense, self.answers = dense, answers
+        self.dense, self.crowded, self.answers = dense, crowded, answers
         self.shard = shard  # this process's number, and how many share each batch
 
     def __len__(self) -> int:
@@ -132,7 +148,7 @@ class Batches(Dataset):
     def __getitem__(self, step: int) -> Batch:
         mine = range(self.batch)[self.shard[0] :: self.shard[1]]
         seeds = [(self.seed, step, i) for i in mine]
-        scenes = [self.composer.scene(s, side=self.side, dense=s[2] < self.dense * self.batch) for s in seeds]
+        scenes = [self.composer.scene(s, side=self.side, plan=self._plan(s[2]), restyle=True) for s in seeds]
         grid = self.side // 14
         offsets = np.random.default_rng((self.seed, step)).integers(0, 25 - grid, (self.batch, 2))
         places = window(torch.from_numpy(offsets[mine]), grid)
@@ -152,6 +168,10 @@ class Batches(Dataset):
             centres=torch.from_numpy(np.stack([centres(s) for s in scenes])).flatten(1, 2),
             text=text,
         )
+
+    def _plan(self, i: int) -> Plan | None:
+        share = (i + 0.5) / self.batch
+        return "dense" if share < self.dense else "crowd" if share > 1 - self.crowded else None
 
 
 def on_canvas(scene: Scene, offset: tuple[int, int]) -> Scene:
@@ -176,7 +196,7 @@ def mixture(composer: Composer, scene: Scene, seed: tuple[int, ...]) -> list[Que
     """The questions that a training scene is asked, in random order."""
     found = questions(composer, scene, seed)
     rng = np.random.default_rng((*seed, 1))
-    if rng.random() < 0.7:
+    if rng.random() < 0.8:
         found["count"].sort(key=lambda q: q.answer == "One.")
     picked = [q for kind, share in SHARES.items() for q in found[kind][:share]]
     return [picked[i] for i in rng.permutation(len(picked))]

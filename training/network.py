@@ -1,10 +1,19 @@
 """The bundled model: a small LLaVA with the visual layout of LLaVA-1.5, and weights that start it well."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+import torch.nn.functional as F
+from transformers import (
+    AutoTokenizer,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerBase,
+)
 
 HIDDEN = 256
 POSITION = 32  # of the hidden size, how much of each patch's start says where it lies
@@ -58,7 +67,7 @@ def build(vocabulary: int, image_token: int) -> LlavaForConditionalGeneration:
     only a start: every weight is trained.
     """
     model = LlavaForConditionalGeneration._from_config(
-        configuration(vocabulary, image_token), attn_implementation="eager", dtype=torch.float32
+        configuration(vocabulary, image_token), attn_implementation="sdpa", dtype=torch.float32
     )
     with torch.no_grad():
         _start_tower(model.model.vision_tower)
@@ -67,6 +76,28 @@ def build(vocabulary: int, image_token: int) -> LlavaForConditionalGeneration:
             torch.nn.init.orthogonal_(query)
             key.copy_(query + 0.02 * torch.randn_like(key))
     return model
+
+
+@torch.no_grad()
+def begin_from(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Take the weights of an earlier model of the same shape, which may have known other words.
+
+    The embeddings of tokens that both know are taken; a plural that is new begins as its noun, anything else at random.
+    """
+    earlier = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    known = AutoTokenizer.from_pretrained(folder).get_vocab()
+    table, before = model.get_input_embeddings().weight, earlier.get_input_embeddings().weight
+    table.copy_(F.normalize(torch.randn_like(table), dim=1) * before.norm(dim=1).median())
+    for token, i in tokenizer.get_vocab().items():
+        singular = next((token[:-cut] for cut in (1, 2) if token.endswith("s") and token[:-cut] in known), None)
+        if token in known:
+            table[i] = before[known[token]]
+        elif singular and len(singular) > 3:
+            table[i] = before[known[singular]] + 0.3 * table[i]
+    others = {n: w for n, w in earlier.state_dict().items() if "embed_tokens" not in n and "lm_head" not in n}
+    missing, unknown = model.load_state_dict(others, strict=False)
+    if unknown or any("embed_tokens" not in n and "lm_head" not in n for n in missing):
+        raise ValueError(f"The model in {folder} is of another shape: {[*unknown, *missing][:5]}.")
 
 
 def _start_tower(tower: torch.nn.Module) -> None:

@@ -11,6 +11,7 @@ tokens of the text. What is left to those tells how many objects there are.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import AttentionInterface
 
@@ -29,12 +30,21 @@ def attend(
     scaling: float,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Eager attention that keeps the type of its inputs, and leaves the weights of the two layers with the module."""
-    scores = (query * scaling) @ key.transpose(2, 3)
-    weights = (scores + attention_mask).softmax(-1)
+    """Attention whose mask ``[B, 1, T, L]`` speaks of the last T rows, the text; those before are causal.
+
+    The two layers of this module leave the text's weights ``[B, H, T, L]`` with theirs.
+    """
+    seen = query.shape[2] - attention_mask.shape[2]
+    before = F.scaled_dot_product_attention(
+        query[:, :, :seen], key[:, :, :seen], value[:, :, :seen], is_causal=True, scale=scaling
+    )
+    text = query[:, :, seen:]
     if module.layer_idx in (READING_LAYER, SAYING_LAYER):
-        module.weights = weights
-    return (weights @ value).transpose(1, 2).contiguous(), None
+        module.weights = ((text * scaling) @ key.transpose(2, 3) + attention_mask).softmax(-1)
+        after = module.weights @ value
+    else:
+        after = F.scaled_dot_product_attention(text, key, value, attn_mask=attention_mask, scale=scaling)
+    return torch.cat([before, after], 2).transpose(1, 2), None
 
 
 AttentionInterface.register("pointing", attend)
@@ -71,11 +81,11 @@ def counting_loss(
 
 
 def _uneven(weights: torch.Tensor, wanted: torch.Tensor, nouns: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """Kullback-Leibler divergence; ``weights [B, L, L]``, ``wanted [B, T]``."""
+    """Kullback-Leibler divergence; ``weights [B, T, L]``, ``wanted [B, T]``."""
     length, patches = weights.shape[-1], nouns.shape[1]
     prefix = length - patches - wanted.shape[1]
     scene, token = (wanted != NO_NOUN).nonzero(as_tuple=True)
-    rows = weights[scene, prefix + patches + token].float()
+    rows = weights[scene, token].float()
     hit = nouns[scene] == wanted[scene, token, None]
     owner = torch.where(hit, owners[scene], owners.max() + 1)  # the last column gathers what is no object of the noun
     shares = rows.new_zeros(len(rows), int(owners.max()) + 2)
@@ -88,11 +98,11 @@ def _uneven(weights: torch.Tensor, wanted: torch.Tensor, nouns: torch.Tensor, ow
 
 
 def _misses(weights: torch.Tensor, wanted: torch.Tensor, nouns: torch.Tensor) -> torch.Tensor:
-    """``weights [B, HEADS, L, L]`` of a sequence of prefix, patches and text; ``wanted [B, T]``."""
+    """``weights [B, HEADS, T, L]`` of the text of a sequence of prefix, patches and text; ``wanted [B, T]``."""
     length, patches = weights.shape[-1], nouns.shape[1]
     prefix = length - patches - wanted.shape[1]
     scene, token = (wanted != NO_NOUN).nonzero(as_tuple=True)
-    rows = weights[scene, :, prefix + patches + token].float()
+    rows = weights[scene, :, token].float()
     hit = nouns[scene] == wanted[scene, token, None]
     absent = ~hit.any(1, keepdim=True).expand(-1, prefix)
     columns = torch.cat([absent, hit], 1)

@@ -26,8 +26,8 @@ from transformers import LlavaForConditionalGeneration
 from resprune.evaluate.questions import one_of_each
 from resprune.evaluate.scenes import COLOURS, GROUND, Composer
 from training.batches import IGNORED, Batch, Batches, Prompt, on_canvas
-from training.network import HIDDEN, build, normalise, patch_features, window
-from training.optimise import Optimiser
+from training.network import HIDDEN, begin_from, build, normalise, patch_features, window
+from training.optimise import Optimiser, faster_dtype
 from training.pointing import counting_loss, pointing_loss
 from training.tokenizer import build_tokenizer
 
@@ -55,49 +55,22 @@ class Stage:
     tower: bool = True  # whether the vision tower learns too
     place: float = 0.3  # weight of the losses that ask each visual token where it and its object's middle lie
     pointing: float = 0.3  # weight of the loss that says where to look
-    counting: float = 0.0  # weight of the losses that ask for the area of objects, and for attention shared by objects
+    counting: float = 0.3  # weight of the losses that ask for the area of objects, and for attention shared by objects
+    crowded: float = 0.15  # share of the scenes with many small objects
 
 
 STAGES = (
-    Stage("tower-168", 11, 600, 168, 48, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, decay_from=0.8, micro=24),
-    Stage("tower-336", 12, 220, 336, 16, False, 0.7, 1.0, muon=1.5e-3, adamw=1e-3, decay_from=0.5, micro=4),
+    Stage("tower-168", 21, 300, 168, 48, False, 0.6, 1.0, muon=2e-3, adamw=1.5e-3, decay_from=0.8, micro=24),
+    Stage("tower-336", 22, 240, 336, 16, False, 0.5, 1.0, muon=1.5e-3, adamw=1e-3, decay_from=0.5, micro=4),
     # The tower names patches well by now: what is left to learn lies in the language model, at a rate too high for it.
-    Stage("language-168", 13, 500, 168, 24, True, 0.1, 0.3, muon=3e-3, adamw=1.5e-3, decay_from=1.0, tower=False),
+    Stage("language-168", 23, 400, 168, 24, True, 0.05, 0.3, muon=3e-3, adamw=1.5e-3, decay_from=1.0, tower=False),
     Stage(
-        "counting-168",
-        15,
-        350,
-        168,
-        24,
-        True,
-        0.1,
-        0.3,
-        muon=3e-3,
-        adamw=1.5e-3,
-        decay_from=0.7,
-        tower=False,
-        counting=0.3,
-    ),
-    Stage(
-        "language-336",
-        14,
-        650,
-        336,
-        16,
-        True,
-        0.0,
-        0.3,
-        muon=2e-3,
-        adamw=1e-3,
-        decay_from=0.3,
-        micro=4,
-        tower=False,
-        counting=0.3,
+        "language-336", 24, 700, 336, 16, True, 0.0, 0.3, muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False
     ),
 )
 SMOKE = (
     Stage("tower-168", 11, 3, 168, 4, False, 1.0, 1.0, muon=2.5e-3, adamw=1.5e-3, warm_up=1),
-    Stage("answers-336", 14, 2, 336, 2, True, 0.0, 0.5, muon=6e-4, adamw=5e-4, warm_up=1, counting=0.3),
+    Stage("answers-336", 14, 2, 336, 2, True, 0.0, 0.5, muon=6e-4, adamw=5e-4, warm_up=1),
 )
 
 
@@ -108,7 +81,7 @@ class Student(nn.Module):
         super().__init__()
         torch.manual_seed(seed)
         self.tokenizer = build_tokenizer(composer)
-        self.prompt = Prompt(self.tokenizer, composer.words)
+        self.prompt = Prompt(self.tokenizer, composer.words, composer.glyphs)
         self.model: LlavaForConditionalGeneration = build(
             len(self.tokenizer), self.tokenizer.convert_tokens_to_ids("<image>")
         )
@@ -118,8 +91,16 @@ class Student(nn.Module):
         self.centre = nn.Linear(HIDDEN, 2)
         self.area = nn.Linear(HIDDEN, 1)
         self.tower_learns = True
-        words = [self.tokenizer.encode(f" {w}")[0] for w in (*composer.words, "background")]
-        self.register_buffer("words", torch.tensor(words), persistent=False)
+        names = [f" {word}" for word in composer.words] + [*composer.glyphs, " background"]
+        kinds = list(dict.fromkeys(composer.categories))
+        for name, texts in {
+            "words": names,
+            "kinds": [f" {kind}" for kind in kinds],
+            "neutral": [" picture", " image"],
+        }.items():
+            self.register_buffer(name, torch.tensor([self.tokenizer.encode(t)[0] for t in texts]), persistent=False)
+        kind_of = torch.tensor([kinds.index(category) for category in composer.categories])
+        self.register_buffer("kind_of", kind_of, persistent=False)
 
     def see(self, pixels: np.ndarray, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """``(hidden, visual tokens)``, both ``[B, N, HIDDEN]``."""
@@ -127,13 +108,18 @@ class Student(nn.Module):
             hidden = patch_features(self.model, normalise(pixels), places)
         return hidden, self.model.model.multi_modal_projector(hidden)
 
+    def cosines(self, visual: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """``[..., M]`` float32: cosine of each visual token and the input embedding of each of ``tokens``."""
+        table = self.model.get_input_embeddings().weight[tokens].float()
+        return F.normalize(visual.float(), dim=-1) @ F.normalize(table, dim=-1).T
+
     def name_patches(self, visual: torch.Tensor) -> torch.Tensor:
-        """``[B, N, nouns + 1]`` float32 logits: cosine of each visual token and each noun's input embedding."""
-        table = self.model.get_input_embeddings().weight[self.words].float()
-        return F.normalize(visual.float(), dim=-1) @ F.normalize(table, dim=-1).T / TEMPERATURE
+        """``[B, N, nouns + glyphs + 1]`` logits."""
+        return self.cosines(visual, self.words) / TEMPERATURE
 
     def patch_loss(self, hidden: torch.Tensor, visual: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Each patch points at the embedding of what it shows, and knows its colour if it is a shape's."""
+        """Each patch points at the embeddings of what it shows and of its category, and knows its colour if it is a
+        shape's. Words for the picture itself lie near no patch."""
         background = len(self.words) - 1
         nouns = torch.where(batch.nouns == GROUND, background, torch.where(batch.nouns < 0, IGNORED, batch.nouns))
         loss = F.cross_entropy(self.name_patches(visual).flatten(0, 1), nouns.flatten(), ignore_index=IGNORED)
@@ -141,6 +127,11 @@ class Student(nn.Module):
         # A sum, because the mean of no patches is not a number.
         found = self.colour(hidden[coloured]).float()
         wrong = F.cross_entropy(found, batch.colours[coloured], reduction="sum")
+        shown = (batch.nouns >= 0) & (batch.nouns < len(self.kind_of))
+        kinds = self.cosines(visual[shown], self.kinds) / TEMPERATURE
+        astray = F.cross_entropy(kinds, self.kind_of[batch.nouns[shown]], reduction="sum")
+        loss = loss + 0.5 * astray / max(1, len(kinds))
+        loss = loss + self.cosines(visual, self.neutral).square().mean()
         return loss + 0.3 * wrong / max(1, len(found))
 
     def place_loss(self, visual: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -215,6 +206,15 @@ def add_up(parameters: list[nn.Parameter]) -> None:
             gradient.copy_(summed.view_as(gradient))
 
 
+def agreed(dtype: torch.dtype) -> torch.dtype:
+    """What the first process measured, in all of them."""
+    if not dist.is_initialized():
+        return dtype
+    choice = [dtype]
+    dist.broadcast_object_list(choice)
+    return choice[0]
+
+
 def parts(batch: Batch, size: int) -> Iterator[Batch]:
     """A batch cut into pieces that fit the caches."""
     for a in range(0, len(batch.pixels), size):
@@ -239,6 +239,7 @@ def run_stage(
     scenes: int = 48,
     log_every: int = 25,
     save_every: int = 50,
+    dtype: torch.dtype = torch.float32,
     after_step: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Train one stage, resuming from its checkpoint; append what happens to ``out/log.jsonl``."""
@@ -251,6 +252,7 @@ def run_stage(
         steps=stage.steps,
         warm_up=stage.warm_up,
         decay_from=stage.decay_from,
+        dtype=dtype,
     )
     language_model = student.model.model.language_model
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
@@ -267,6 +269,7 @@ def run_stage(
         batch=stage.batch,
         side=stage.side,
         dense=stage.dense,
+        crowded=stage.crowded,
         answers=stage.answers,
         shard=(rank, world),
     )
@@ -313,6 +316,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("build/training"), help="checkpoints and log")
     parser.add_argument("--sprites", type=Path, default=Path("assets/sprites"))
+    parser.add_argument("--init", type=Path, help="begin from the weights of a folder, its words matched by spelling")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that everything runs")
     args = parser.parse_args()
     if "WORLD_SIZE" in os.environ:
@@ -321,8 +325,11 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     composer = Composer(args.sprites)
     student = Student(composer)
+    dtype = agreed(faster_dtype())
+    if args.init:
+        begin_from(student.model, student.tokenizer, args.init)
     for stage in SMOKE if args.smoke else STAGES:
-        run_stage(stage, student, composer, args.out, scenes=2 if args.smoke else 48)
+        run_stage(stage, student, composer, args.out, scenes=2 if args.smoke else 48, dtype=dtype)
 
 
 if __name__ == "__main__":

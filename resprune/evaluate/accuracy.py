@@ -9,9 +9,12 @@ import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from resprune.attach import encode, pruned
-from resprune.evaluate.sets import Example
+from resprune.errors import InputError
+from resprune.evaluate.examples import Example
 from resprune.prompt import build_inputs
 from resprune.settings import Settings
+
+_ARTICLES = ("a", "an", "the", "some")
 
 
 @torch.no_grad()
@@ -37,6 +40,9 @@ def accuracy(
     Returns:
         ``accuracy``, ``interval`` (95 %, Wilson, as if questions were independent), ``questions``, ``right`` and
         ``kinds``: for each kind the same.
+
+    Raises:
+        InputError: if there is no question.
     """
     right: dict[str, list[bool]] = {}
     scene, encoded, done = None, None, 0
@@ -54,14 +60,20 @@ def accuracy(
             right.setdefault(example.kind, []).append(normalised(text) in accepted)
             done += 1
             progress(done)
+    if not right:
+        raise InputError("The question set holds no question that can be asked.")
     total = [hit for hits in right.values() for hit in hits]
     return {**_share(total), "kinds": {kind: _share(hits) for kind, hits in sorted(right.items())}}
 
 
 def normalised(answer: str) -> str:
-    """Lower case, without punctuation and articles, so that "A dog." and "dog" are the same."""
-    words = re.sub(r"[^\w\s]", " ", answer.lower()).split()
-    return " ".join(word for word in words if word not in ("a", "an", "the", "some"))
+    """Lower case, without punctuation and articles, so that "A dog." and "dog" are the same.
+
+    The parts of a list are sorted: "A dog and a cat." is "A cat and a dog."
+    """
+    parts = re.split(r",|\band\b", answer.lower())
+    words = ([w for w in re.sub(r"[^\w\s]", " ", part).split() if w not in _ARTICLES] for part in parts)
+    return ", ".join(sorted(" ".join(part) for part in words if part))
 
 
 def _share(hits: list[bool]) -> dict:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from resprune.errors import InputError
@@ -13,7 +14,9 @@ def add_evaluate(commands: Any) -> None:
     """Add the command to a parser's."""
     text = "count how many questions of a set a model answers rightly"
     command = commands.add_parser("evaluate", help=text, description=text.capitalize() + ".")
-    command.add_argument("--set", default="emoji-test", metavar="NAME", help="question set (%(default)s)")
+    command.add_argument(
+        "--set", default="emoji-test", metavar="NAME", help="question set, or FILE.jsonl (%(default)s)"
+    )
     command.add_argument("--scenes", type=int, default=100, metavar="N", help="pictures of it (%(default)s)")
     add_options(command, keep="100%")
     command.set_defaults(run=_evaluate)
@@ -21,18 +24,18 @@ def add_evaluate(commands: Any) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from resprune.evaluate.accuracy import accuracy
-    from resprune.evaluate.sets import SETS
+    from resprune.evaluate.sets import SETS, QuestionFile
 
     settings = settings_of(options)
-    if options.set not in SETS:
-        raise InputError(f"There is no question set {options.set!r}; choose one of {', '.join(SETS)}.")
     if options.scenes < 1:
         raise InputError(f"The number of scenes is {options.scenes}; give at least 1.")
+    examples = SETS[options.set](options.scenes) if options.set in SETS else QuestionFile(Path(options.set))
     model, processor = model_of(options)
-    examples = SETS[options.set](options.scenes)
     report = accuracy(model, processor, examples, settings, progress=_progress)
     asked = {name: getattr(options, name) for name in ("set", "model", "quantization", "keep", "method", "mass")}
-    report = asked | report
+    report = asked | report | {"skipped": getattr(examples, "skipped", [])}
+    for line in report["skipped"]:
+        print(line, file=sys.stderr)
     print(json.dumps(report) if options.json else _readable(report))
 
 

@@ -1,15 +1,18 @@
-"""Scenes composed of freely licensed emoji and coloured shapes: the world that the bundled model knows.
+"""Scenes composed of freely licensed emoji, coloured shapes and signs: the world that the bundled model knows.
 
 A seed gives the same scene everywhere, so that a held-out set is a range of seeds, and no picture needs to be stored.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
+
+from resprune.evaluate.backgrounds import background
+from resprune.evaluate.casts import Cast, Plan, cast
+from resprune.evaluate.sprites import SIGN, Sprites, restyled
 
 SIDE = 336
 PATCH = 14
@@ -22,16 +25,22 @@ COLOURS = {
     "purple": (140, 50, 180),
     "white": (250, 250, 250),
     "black": (20, 20, 20),
+    "brown": (130, 75, 35),
+    "grey": (128, 128, 128),
+    "pink": (250, 150, 190),
+    "teal": (20, 140, 140),
 }
-SHAPES = ("square", "circle", "triangle", "diamond", "star", "cross")
 TRAINING_STYLES = ("noto", "twemoji", "emojione", "fxemoji")
 UNSEEN_STYLE = "fluent-emoji-flat"
+TRAINING_FONTS = ("roboto-slab", "oswald", "courier-prime", "lato")
+UNSEEN_FONT = "comic-neue"
 GROUND, MIXED = -1, -2
+TRIES = 25  # to find room for an object
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object of a scene: what it is, and where, in pixels."""
+    """One object of a scene: what it is, and where, in pixels; ``size`` is the longer side of its box."""
 
     noun: int
     word: str
@@ -40,6 +49,7 @@ class Thing:
     y: float
     size: int
     colour: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,8 @@ class Scene:
     Attributes:
         pixels: ``[side, side, 3]`` uint8, RGB.
         things: the objects, in the order in which they were drawn.
-        nouns: ``[side / 14, side / 14]`` int64, the noun that each patch shows, :data:`GROUND`, or :data:`MIXED` where
-            it is neither clearly.
+        nouns: ``[side / 14, side / 14]`` int64, the noun or the glyph of a sign that each patch shows, :data:`GROUND`,
+            or :data:`MIXED` where it is neither clearly.
         colours: as ``nouns``, for the colours of shapes.
         owners: as ``nouns``, the number in ``things`` of the object that a patch shows, or -1.
         side: width and height in pixels.
@@ -71,170 +81,160 @@ class Composer:
     """Draws scenes from the sprites in ``folder`` (``assets/sprites``)."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.index = json.loads((self.folder / "index.json").read_text())
-        entries = self.index["nouns"]
-        self.words = [e["word"] for e in entries] + list(SHAPES)
-        self.categories = [e["category"] for e in entries] + ["shape"] * len(SHAPES)
-        self.drawn = len(entries)  # nouns below this number are sprites, the others shapes
-        self.available = {
-            style: np.array([e["word"] not in facts["missing"] for e in entries])
-            for style, facts in self.index["styles"].items()
-        }
-        self._sized: dict[tuple[int, str, int], np.ndarray] = {}
+        self.sprites = Sprites(folder)
+        self.words, self.categories = self.sprites.words, self.sprites.categories
+        self.glyphs, self.available = self.sprites.glyphs, self.sprites.available
 
     @cached_property
-    def _sheets(self) -> dict[str, np.ndarray]:
-        """Every style's sprites with colours multiplied by opacity, so that resizing leaves no dark rim."""
-        sheets = {}
-        for style in self.index["styles"]:
-            sheet = np.asarray(Image.open(self.folder / f"{style}.png").convert("RGBA")).astype(np.float32)
-            sheet[..., :3] *= sheet[..., 3:] / 255
-            sheets[style] = sheet.round().astype(np.uint8)
-        return sheets
-
-    def sprite(self, noun: int, style: str, size: int) -> np.ndarray:
-        """``[size, size, 4]`` uint8: colours times opacity, and opacity; a shape is white."""
-        key = (noun, style, size)
-        if key not in self._sized:
-            if noun < self.drawn:
-                cell, columns = self.index["cell"], self.index["columns"]
-                row, column = divmod(noun, columns)
-                art = self._sheets[style][row * cell : (row + 1) * cell, column * cell : (column + 1) * cell]
-                bands = [Image.fromarray(art[..., c]).resize((size, size), Image.Resampling.BOX) for c in range(4)]
-                self._sized[key] = np.stack([np.asarray(band) for band in bands], -1)
-            else:
-                mask = np.asarray(_shape(SHAPES[noun - self.drawn]).resize((size, size), Image.Resampling.BOX))
-                self._sized[key] = np.repeat(mask[..., None], 4, -1)
-        return self._sized[key]
+    def numbers(self) -> dict[str, int]:
+        """The number of each noun."""
+        return {word: i for i, word in enumerate(self.words)}
 
     def scene(
         self,
         seed: int | tuple[int, ...],
         *,
         side: int = SIDE,
+        plan: Plan | None = None,
         styles: tuple[str, ...] = TRAINING_STYLES,
-        dense: bool = False,
+        fonts: tuple[str, ...] = TRAINING_FONTS,
+        restyle: bool = False,
     ) -> Scene:
         """Compose the scene of a seed.
 
         Args:
             seed: any whole number of 0 or more, or several.
             side: width and height in pixels, a multiple of 28.
+            plan: the sort of scene; ``"crowd"`` for many small objects, ``"dense"`` for as many different ones as find
+                room, to train a vision tower.
             styles: drawing styles to mix.
-            dense: as many different objects as find room, for training a vision tower.
+            fonts: of signs.
+            restyle: change the drawings further, for training.
         """
         rng = np.random.default_rng(seed)
-        canvas = _background(rng, side)
-        owner = np.zeros((side, side), np.int16)
-        things: list[Thing] = []
-        taken: set[str] = set()
-        for noun in self._cast(rng, side, dense):
-            place = _free_place(rng, things, side, dense)
-            if place is None:
-                continue
-            left, top, size = place
-            style = _style(rng, styles, self.available, noun if noun < self.drawn else None)
-            art = self.sprite(noun, style, size)
-            if noun < self.drawn and rng.random() < 0.5:
-                art = art[:, ::-1]
-            opacity = art[..., 3:].astype(np.float32) / 255
-            colour = None
-            if noun < self.drawn:
-                paint = art[..., :3] * rng.uniform(0.85, 1.1, 3).astype(np.float32)
-            else:
-                colour = str(rng.choice([c for c in COLOURS if c not in taken]))
-                taken.add(colour)
-                paint = opacity * np.clip(np.float32(COLOURS[colour]) + rng.normal(0, 8, 3).astype(np.float32), 0, 255)
-            window = canvas[top : top + size, left : left + size]
-            window *= 1 - opacity
-            window += paint
-            owner[top : top + size, left : left + size][art[..., 3] > 127] = len(things) + 1
-            things.append(
-                Thing(noun, self.words[noun], self.categories[noun], left + size / 2, top + size / 2, size, colour)
-            )
-        return Scene(np.clip(canvas, 0, 255).astype(np.uint8), tuple(things), *_labels(owner, things), side)
+        easel = _Easel(rng, self.sprites, side)
+        wanted = cast(rng, self.sprites, side, plan)
+        if wanted.text is not None:
+            easel.put_up_sign(wanted.text, fonts[rng.integers(len(fonts))])
+        for noun in wanted.nouns:
+            easel.draw(noun, wanted, styles, restyle)
+        return easel.finished()
 
-    def _cast(self, rng: np.random.Generator, side: int, dense: bool) -> list[int]:
-        """The nouns to draw: one may come several times, so that counting means something."""
-        if dense:
-            count, repeats, shapes = (12 if side <= 168 else 30), 1, int(rng.integers(0, 3))
+
+class _Easel:
+    """A scene in the making."""
+
+    def __init__(self, rng: np.random.Generator, sprites: Sprites, side: int) -> None:
+        self.rng, self.sprites, self.side = rng, sprites, side
+        self.canvas = background(rng, side)
+        self.owner = np.zeros((side, side), np.int16)
+        self.glyph = np.zeros((side, side), np.int16)  # 1 + number of the glyph
+        self.things: list[Thing] = []
+        self.boxes: list[tuple[float, float, float, float]] = []  # middle, width, height
+        self.colours = set(COLOURS)
+
+    def draw(self, noun: int, wanted: Cast, styles: tuple[str, ...], restyle: bool) -> None:
+        """Draw one object where there is room; else nothing."""
+        rng, sprites = self.rng, self.sprites
+        place = self._free_place(wanted)
+        if place is None:
+            return
+        left, top, size = place
+        emoji = noun < sprites.drawn
+        usable = [s for s in styles if not emoji or sprites.available[s][noun]]
+        art = sprites.sprite(noun, usable[rng.integers(len(usable))], size)
+        if emoji and rng.random() < 0.5:
+            art = art[:, ::-1]
+        if restyle and emoji and rng.random() < 0.6:
+            art = restyled(art, rng)
+        opacity, colour = art[..., 3:].astype(np.float32) / 255, None
+        if emoji:
+            paint = art[..., :3] * rng.uniform(0.85, 1.1, 3).astype(np.float32)
         else:
-            count = int(rng.integers(2, 6)) if side <= 168 else int(rng.integers(3, 10))
-            repeats = int(rng.choice([1, 2, 3, 4, 5], p=[0.4, 0.2, 0.16, 0.13, 0.11]))
-            shapes = int(rng.choice([0, 1, 2], p=[0.4, 0.35, 0.25]))
-        nouns = rng.permutation(self.drawn)
-        forms = self.drawn + rng.permutation(len(SHAPES))[:shapes]
-        cast = [int(nouns[0])] * repeats + [int(f) for f in forms] + [int(n) for n in nouns[1:]]
-        return cast[: max(count, repeats + shapes)]
-
-
-def _style(rng: np.random.Generator, styles: tuple[str, ...], available: dict, noun: int | None) -> str:
-    usable = [s for s in styles if noun is None or available[s][noun]]
-    return usable[rng.integers(len(usable))]
-
-
-def _free_place(rng: np.random.Generator, things: list[Thing], side: int, dense: bool) -> tuple[int, int, int] | None:
-    """``(left, top, size)`` of a square that covers nothing drawn before, if one is found soon."""
-    smallest, largest = 40, (120 if side > 168 else 92)
-    for _ in range(40 if dense else 12):
-        share = rng.random() ** 1.6 if dense else rng.random()
-        size = int(smallest + (largest - smallest) * share) // 4 * 4
-        left, top = (int(v) for v in rng.integers(0, side - size + 1, 2))
-        margin = -0.06 * size if dense else 2
+            colour = self._colour_seen_on(left, top, size)
+            paint = opacity * np.clip(np.float32(COLOURS[colour]) + rng.normal(0, 8, 3).astype(np.float32), 0, 255)
+        window = self.canvas[top : top + size, left : left + size]
+        window *= 1 - opacity
+        window += paint
+        opaque = art[..., 3] > 127
+        self.owner[top : top + size, left : left + size][opaque] = len(self.things) + 1
+        self.glyph[top : top + size, left : left + size][opaque] = 0
         x, y = left + size / 2, top + size / 2
-        if all(max(abs(x - t.x), abs(y - t.y)) >= (size + t.size) / 2 + margin for t in things):
-            return left, top, size
-    return None
+        self.things.append(Thing(noun, sprites.words[noun], sprites.categories[noun], x, y, size, colour))
+        self.boxes.append((x, y, size, size))
 
+    def put_up_sign(self, text: str, font: str) -> None:
+        """A board with ``text`` on it, of contrasting colours."""
+        rng, gap, rim = self.rng, 2, 6
+        height = int(rng.integers(20, 34))
+        letters = self.sprites.letters(text, font, height)
+        while (width := sum(a.shape[1] + gap for a in letters) + 2 * rim) > 0.75 * self.side and height > 14:
+            height -= 2
+            letters = self.sprites.letters(text, font, height)
+        tall = letters[0].shape[0] + rim
+        left, top = int(rng.integers(0, self.side - width + 1)), int(rng.integers(0, self.side - tall + 1))
+        dark, light = rng.uniform(0, 90, 3).astype(np.float32), rng.uniform(190, 255, 3).astype(np.float32)
+        board, ink = (dark, light) if rng.random() < 0.5 else (light, dark)
+        self.canvas[top : top + tall, left : left + width] = board
+        self.canvas[top : top + tall, [left, left + width - 1]] = ink
+        self.canvas[[top, top + tall - 1], left : left + width] = ink
+        self.owner[top : top + tall, left : left + width] = len(self.things) + 1
+        across = left + rim
+        for character, mask in zip(text, letters, strict=True):
+            down = slice(top + rim // 2, top + rim // 2 + mask.shape[0])
+            cells = slice(across, across + mask.shape[1])
+            share = mask[..., None].astype(np.float32) / 255
+            self.canvas[down, cells] += share * (ink - board)
+            # the capitals' height, not the margins of their cell
+            self.glyph[down.start + mask.shape[0] // 8 : down.stop - mask.shape[0] // 8, cells] = (
+                self.sprites.glyphs.index(character) + 1
+            )
+            across += mask.shape[1] + gap
+        noun = self.sprites.words.index(SIGN)
+        x, y = left + width / 2, top + tall / 2
+        self.things.append(Thing(noun, SIGN, SIGN, x, y, max(width, tall), text=text))
+        self.boxes.append((x, y, width, tall))
 
-def _background(rng: np.random.Generator, side: int) -> np.ndarray:
-    """``[side, side, 3]`` float32: one colour, a gradient, or texture."""
-    kind, colour = rng.integers(3), rng.uniform(60, 250, 3).astype(np.float32)
-    if kind == 0:
-        return np.broadcast_to(colour, (side, side, 3)).copy()
-    if kind == 1:
-        ramp, angle = np.linspace(0, 1, side, dtype=np.float32), rng.uniform(0, 2 * np.pi)
-        slope = np.float32(np.cos(angle)) * ramp[None] + np.float32(np.sin(angle)) * ramp[:, None]
-        slope = ((slope - slope.min()) / np.ptp(slope))[..., None]
-        return colour * (1 - slope) + rng.uniform(60, 250, 3).astype(np.float32) * slope
-    grain = rng.normal(0, rng.uniform(5, 30), (side // 4, side // 4, 1 if rng.random() < 0.5 else 3))
-    return np.clip(colour + grain.astype(np.float32).repeat(4, 0).repeat(4, 1), 0, 255)
+    def finished(self) -> Scene:
+        pixels = np.clip(self.canvas, 0, 255).astype(np.uint8)
+        return Scene(pixels, tuple(self.things), *self._labels(), self.side)
 
+    def _free_place(self, wanted: Cast) -> tuple[int, int, int] | None:
+        """``(left, top, size)`` of a square that covers nothing drawn before, or little, if one is found soon."""
+        span = wanted.largest - wanted.smallest
+        for attempt in range(TRIES):
+            share = self.rng.random() ** 1.3 * (1 - 0.6 * attempt / TRIES)  # smaller, the longer it takes
+            size = int(wanted.smallest + span * share) // 2 * 2
+            left, top = (int(v) for v in self.rng.integers(0, self.side - size + 1, 2))
+            x, y, near = left + size / 2, top + size / 2, 2 - wanted.overlap * size
+            if all(abs(x - bx) >= (size + w) / 2 + near or abs(y - by) >= (size + h) / 2 + near
+                   for bx, by, w, h in self.boxes):  # fmt: skip
+                return left, top, size
+        return None
 
-def _labels(owner: np.ndarray, things: list[Thing]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What each patch shows, from the object that owns each pixel."""
-    grid = owner.shape[0] // PATCH
-    patches = owner.reshape(grid, PATCH, grid, PATCH)
-    share = np.stack([(patches == i).mean((1, 3)) for i in range(1, len(things) + 1)])
-    best, most, covered = share.argmax(0), share.max(0), share.sum(0)
-    noun = np.array([t.noun for t in things])[best]
-    names = list(COLOURS)
-    colour = np.array([names.index(t.colour) if t.colour else MIXED for t in things])[best]
-    return (
-        np.where(most >= 0.3, noun, np.where(covered < 0.05, GROUND, MIXED)),
-        np.where(most >= 0.5, colour, MIXED),
-        np.where(most >= 0.3, best, -1),
-    )
+    def _colour_seen_on(self, left: int, top: int, size: int) -> str:
+        """A colour that no other shape has, and that the ground does not hide."""
+        ground = self.canvas[top : top + size, left : left + size].mean((0, 1))
+        seen = [c for c in COLOURS if c in self.colours and np.abs(ground - COLOURS[c]).sum() > 90]
+        colour = seen[self.rng.integers(len(seen))]
+        self.colours.remove(colour)
+        return colour
 
-
-def _shape(name: str) -> Image.Image:
-    """The mask of a shape, 384 pixels wide."""
-    mask = Image.new("L", (384, 384))
-    draw = ImageDraw.Draw(mask)
-    match name:
-        case "square":
-            draw.rectangle((30, 30, 354, 354), fill=255)
-        case "circle":
-            draw.ellipse((10, 10, 374, 374), fill=255)
-        case "triangle":
-            draw.polygon([(192, 20), (374, 360), (10, 360)], fill=255)
-        case "diamond":
-            draw.polygon([(192, 5), (345, 192), (192, 379), (39, 192)], fill=255)
-        case "star":
-            points = [(i * np.pi / 5 - np.pi / 2, 0.42 if i % 2 else 1.0) for i in range(10)]
-            draw.polygon([(192 + 188 * r * np.cos(a), 200 + 188 * r * np.sin(a)) for a, r in points], fill=255)
-        case "cross":
-            draw.rectangle((130, 15, 254, 369), fill=255)
-            draw.rectangle((15, 130, 369, 254), fill=255)
-    return mask
+    def _labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What each patch shows, from the object and the glyph that own each pixel."""
+        grid, things = self.side // PATCH, self.things
+        patches = self.owner.reshape(grid, PATCH, grid, PATCH)
+        share = np.stack([(patches == i).mean((1, 3)) for i in range(1, len(things) + 1)])
+        best, most, covered = share.argmax(0), share.max(0), share.sum(0)
+        nouns = np.where(most >= 0.3, np.array([t.noun for t in things])[best], np.where(covered < 0.05, GROUND, MIXED))
+        names = list(COLOURS)
+        colour = np.array([names.index(t.colour) if t.colour else MIXED for t in things])[best]
+        if any(t.text for t in things):
+            cells = self.glyph.reshape(grid, PATCH, grid, PATCH).transpose(0, 2, 1, 3).reshape(grid, grid, -1)
+            for row, column in np.argwhere(cells.any(2)):
+                found, count = np.unique(cells[row, column][cells[row, column] > 0], return_counts=True)
+                if count.max() >= 0.4 * PATCH**2:
+                    nouns[row, column] = len(self.sprites.words) + found[count.argmax()] - 1
+                elif count.sum() >= 0.4 * PATCH**2:
+                    nouns[row, column] = MIXED
+        return nouns, np.where(most >= 0.5, colour, MIXED), np.where(most >= 0.3, best, -1)

@@ -1,35 +1,131 @@
 """Question sets that no model of ours was trained on."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from resprune.errors import InputError
+from resprune.evaluate.casts import PLANS, Plan
+from resprune.evaluate.easy_vqa import easy_vqa
+from resprune.evaluate.examples import Example
 from resprune.evaluate.questions import one_of_each
-from resprune.evaluate.scenes import Composer
+from resprune.evaluate.scenes import TRAINING_FONTS, TRAINING_STYLES, UNSEEN_FONT, UNSEEN_STYLE, Composer
+from resprune.images import checked_question, open_image
 from resprune.models import assets_dir
 
-EMOJI_TEST_SEED = 9001  # training draws its scenes from triples of numbers, never from pairs
-
-
-@dataclass(frozen=True)
-class Example:
-    """One question about one picture; ``answers`` are the accepted ones, ``scene`` numbers the picture."""
-
-    scene: int
-    image: Image.Image
-    kind: str
-    question: str
-    answers: tuple[str, ...]
+# Training draws its scenes from triples of numbers, never from pairs.
+TEST_SEED, STYLE_SEED, CROWDED_SEED = 9101, 9102, 9103
+LONGEST_LINE = 100_000  # characters of a question set's line
 
 
 def emoji_test(scenes: int) -> Iterator[Example]:
-    """New scenes in the training styles, each asked at most one question a kind, and presence once for yes and no."""
+    """New scenes in the training styles, each asked at most one question a kind, and one for each of yes and no."""
+    yield from _scenes(TEST_SEED, scenes, None, TRAINING_STYLES, TRAINING_FONTS)
+
+
+def emoji_style(scenes: int) -> Iterator[Example]:
+    """:func:`emoji_test` in a drawing style, and a font, that training never showed."""
+    yield from _scenes(STYLE_SEED, scenes, None, (UNSEEN_STYLE,), (UNSEEN_FONT,))
+
+
+def emoji_crowded(scenes: int) -> Iterator[Example]:
+    """Scenes of 15 to 40 small objects in the training styles."""
+    yield from _scenes(CROWDED_SEED, scenes, "crowd", TRAINING_STYLES, TRAINING_FONTS)
+
+
+SETS: dict[str, Callable[[int], Iterator[Example]]] = {
+    "emoji-test": emoji_test,
+    "emoji-style": emoji_style,
+    "emoji-crowded": emoji_crowded,
+    "easy-vqa": easy_vqa,
+}
+
+
+@dataclass
+class QuestionFile:
+    """The questions of a ``.jsonl`` file, one object a line.
+
+    Each has ``image`` (a path, from the file's folder on), ``question``, ``answers`` (a list of the accepted strings)
+    and perhaps ``kind``. Lines that cannot be used are passed over.
+
+    Attributes:
+        path: of the file.
+        skipped: after the iteration, a sentence for each line that was passed over.
+
+    Raises:
+        InputError: while iterating, if the file cannot be read.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        self.skipped: list[str] = []
+        if not self.path.is_file():
+            raise InputError(
+                f"There is no question set {str(self.path)!r}; choose one of {', '.join(SETS)}, or a file."
+            )
+
+    def __iter__(self) -> Iterator[Example]:
+        self.skipped.clear()
+        pictures: dict[str, int] = {}
+        try:
+            with self.path.open(encoding="utf-8") as lines:
+                for number, line in enumerate(lines, 1):
+                    if not line.strip():
+                        continue
+                    try:
+                        yield self._example(line, pictures)
+                    except InputError as error:
+                        self.skipped.append(f"Line {number}: {error}")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"The question set {str(self.path)!r} cannot be read as UTF-8 text.") from error
+
+    def _example(self, line: str, pictures: dict[str, int]) -> Example:
+        entry = _parsed(line)
+        path = self.path.parent / entry["image"]
+        if not path.is_file():
+            raise InputError(f"image: there is no file {entry['image']!r}.")
+        try:
+            image = open_image(path).image
+        except InputError as error:
+            raise InputError(f"image: {error}") from error
+        try:
+            question = checked_question(entry["question"])
+        except InputError as error:
+            raise InputError(f"question: {error}") from error
+        scene = pictures.setdefault(entry["image"], len(pictures))
+        return Example(scene, image, str(entry.get("kind", "question")), question, tuple(entry["answers"]))
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    if len(line) > LONGEST_LINE:
+        raise InputError(f"it is longer than {LONGEST_LINE} characters.")
+    try:
+        entry = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"it is no JSON ({error}).") from error
+    if not isinstance(entry, dict):
+        raise InputError("it is no JSON object.")
+    for field in ("image", "question"):
+        if not isinstance(entry.get(field), str):
+            raise InputError(f"{field}: give a string.")
+    answers = entry.get("answers")
+    if not isinstance(answers, list) or not answers or not all(isinstance(a, str) for a in answers):
+        raise InputError("answers: give a list of at least one string.")
+    return entry
+
+
+def _scenes(
+    seed: int, scenes: int, plan: Plan | None, styles: tuple[str, ...], fonts: tuple[str, ...]
+) -> Iterator[Example]:
+    assert plan is None or plan not in PLANS
     composer = Composer(assets_dir() / "sprites")
     for i in range(scenes):
-        scene = composer.scene((EMOJI_TEST_SEED, i))
-        for question in one_of_each(composer, scene, (EMOJI_TEST_SEED, i, 1)):
-            yield Example(i, scene.image(), question.label, question.text, (question.answer,))
-
-
-SETS = {"emoji-test": emoji_test}
+        scene = composer.scene((seed, i), plan=plan, styles=styles, fonts=fonts)
+        image: Image.Image = scene.image()
+        for question in one_of_each(composer, scene, (seed, i, 1)):
+            yield Example(i, image, question.label, question.text, (question.answer,))

@@ -1,5 +1,6 @@
 """A checkpoint is loaded as it is, or refused with a sentence; none of its code is run."""
 
+import hashlib
 import json
 import shutil
 from types import SimpleNamespace
@@ -130,6 +131,17 @@ def test_an_incomplete_folder_is_refused_in_one_line(folder, damage, says):
     assert "\n" not in str(refused.value)
 
 
+def test_weights_that_are_not_those_stated_are_refused(folder):
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "checksums.sha256").write_text(f"{digest}  model.safetensors\n")
+    load(str(folder))
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1  # a number, and still a valid file
+    (folder / "model.safetensors").write_bytes(weights)
+    with pytest.raises(InputError, match=r"model\.safetensors .*damaged"):
+        load(str(folder))
+
+
 def test_code_that_comes_with_a_checkpoint_is_not_run(folder, tmp_path):
     marker = tmp_path / "was run"
     (folder / "custom.py").write_text(f"open({str(marker)!r}, 'w')\nclass Custom: pass\n")
@@ -203,14 +215,20 @@ def test_a_device_that_is_not_there_is_refused(saved, device):
     ("flags", "expected"),
     [
         ({"avx2", "avx512f"}, torch.float32),
-        ({"avx512_bf16"}, torch.bfloat16),
+        ({"avx512_bf16"}, torch.float16),  # stands for what was measured
         ({"amx_bf16"}, torch.bfloat16),
         (set(), torch.float32),
     ],
 )
 def test_processors_get_what_they_are_fast_in(flags, expected, monkeypatch):
     monkeypatch.setattr(models, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(models, "faster_on_cpu", lambda: torch.float16)
     assert default_dtype(CPU) == expected
+
+
+def test_what_a_processor_is_fast_in_is_measured_once():
+    assert models.faster_on_cpu() in (torch.bfloat16, torch.float32)
+    assert models.faster_on_cpu.cache_info().misses == 1
 
 
 @pytest.mark.parametrize(("supported", "expected"), [(True, torch.bfloat16), (False, torch.float16)])

@@ -1,23 +1,28 @@
 """Write a training checkpoint as an ordinary Hugging Face folder: ``python -m training.export --checkpoint FILE``."""
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import torch
 from transformers import GenerationConfig
 
 from resprune.evaluate.scenes import Composer
+from resprune.models import CHECKSUMS
 from training.optimise import publish
 from training.tokenizer import build_processor
 from training.train import Student
 
 
 def export(student: Student, folder: Path) -> None:
-    """Save weights in bf16, configuration, processor, tokenizer and chat template."""
+    """Save weights in bf16 and their checksum, configuration, processor, tokenizer and chat template."""
     model = student.model.to(torch.bfloat16)
     model.generation_config = GenerationConfig(bos_token_id=1, eos_token_id=2, pad_token_id=0, max_new_tokens=64)
     model.save_pretrained(folder)
     build_processor(student.tokenizer).save_pretrained(folder)
+    name = "model.safetensors"
+    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / CHECKSUMS).write_text(f"{digest}  {name}\n")
 
 
 def main() -> None:

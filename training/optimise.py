@@ -1,7 +1,5 @@
 """Weights in the faster type with float32 master copies: Muon for the hidden matrices, AdamW for the rest."""
 
-import time
-
 import torch
 from torch import nn
 
@@ -72,20 +70,6 @@ class Optimiser:
             for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
                 optimiser.load_state_dict(saved)
         publish(self.masters, self.parameters)
-
-
-def faster_dtype() -> torch.dtype:
-    """Which of bf16 and float32 this processor multiplies faster: with AMX it is bf16 by far, on others float32."""
-    best = {}
-    for dtype in (torch.bfloat16, torch.float32):
-        a, b = torch.ones(2048, 256, dtype=dtype), torch.ones(256, 768, dtype=dtype)
-        times = []
-        for _ in range(12):
-            start = time.perf_counter()
-            a @ b
-            times.append(time.perf_counter() - start)
-        best[dtype] = min(times)
-    return min(best, key=best.get)
 
 
 @torch.no_grad()

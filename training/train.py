@@ -25,9 +25,10 @@ from transformers import LlavaForConditionalGeneration
 
 from resprune.evaluate.questions import one_of_each
 from resprune.evaluate.scenes import COLOURS, GROUND, Composer
+from resprune.models import faster_on_cpu
 from training.batches import IGNORED, Batch, Batches, Prompt, on_canvas
 from training.network import HIDDEN, begin_from, build, normalise, patch_features, window
-from training.optimise import Optimiser, faster_dtype
+from training.optimise import Optimiser
 from training.pointing import counting_loss, pointing_loss
 from training.tokenizer import build_tokenizer
 
@@ -325,7 +326,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     composer = Composer(args.sprites)
     student = Student(composer)
-    dtype = agreed(faster_dtype())
+    dtype = agreed(faster_on_cpu())
     if args.init:
         begin_from(student.model, student.tokenizer, args.init)
     for stage in SMOKE if args.smoke else STAGES:

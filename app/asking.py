@@ -2,16 +2,18 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.failures import Refused
-from app.registry import Registry
+from app.registry import Loaded, Registry
 
 if TYPE_CHECKING:  # the library is imported by the registry's thread, so that the page is up before it
     from resprune.compare import Update
+    from resprune.differences import TokenChange
     from resprune.images import OpenedImage
     from resprune.settings import Settings
 
@@ -37,6 +39,22 @@ class Options:
     max_new_tokens: int = 64
     indices: tuple[int, ...] = ()
 
+    @classmethod
+    def of_page(cls, values: Sequence[Any], indices: tuple[int, ...] = ()) -> "Options":
+        """From the values of :attr:`app.comparison.Comparison.options`; ``indices`` are patches chosen by hand."""
+        keep, mass, method, alpha, sign, positions, seed, length = values
+        return cls(
+            keep=int(keep),
+            method="manual" if indices else method,
+            mass=bool(mass),
+            alpha=float(alpha),
+            sign=int(sign),
+            positions=positions,
+            seed=int(seed),
+            max_new_tokens=int(length),
+            indices=indices,
+        )
+
     def settings(self) -> "Settings":
         """The library's settings.
 
@@ -49,13 +67,55 @@ class Options:
         return Settings(**given | {"keep": parse_keep(self.keep) if isinstance(self.keep, str) else self.keep})
 
 
-def updates(
+@dataclass
+class Request:
+    """A question that was found in order, and the model that is lent to it.
+
+    Attributes:
+        opened: the picture as the model is given it.
+        done: of each side that has come to its end, the last update.
+    """
+
+    lent: Loaded
+    opened: "OpenedImage"
+    question: str
+    options: Options
+    settings: "Settings"
+    stop: threading.Event
+    done: dict[str, "Update"] = field(default_factory=dict)
+
+    def updates(self) -> Iterator["Update"]:
+        """Both answers as they grow, see :func:`resprune.compare.compare`.
+
+        Raises:
+            InputError: if the model cannot take the picture and the question.
+        """
+        from resprune.compare import compare
+
+        given: dict[str, Any] = {"max_new_tokens": self.options.max_new_tokens, "stop": self.stop}
+        model, processor = self.lent.model, self.lent.processor
+        for update in paced(compare(model, processor, self.opened, self.question, self.settings, **given)):
+            if update.answer:
+                self.done[update.side] = update
+            yield update
+
+    def differences(self) -> list["TokenChange"]:
+        """How pruning changed the probability of each token of the full answer; none if it was stopped."""
+        from resprune.differences import differences
+
+        full = self.done["full"]
+        model, processor = self.lent.model, self.lent.processor
+        return differences(model, processor, full.asked, list(full.token_ids), self.settings, self.stop)
+
+
+@contextmanager
+def request(
     registry: Registry, picture: str | None, question: str, options: Options, stop: threading.Event
-) -> Iterator[tuple["Update", "OpenedImage"]]:
-    """Compare both sides on the model of ``registry``, once it is loaded.
+) -> Iterator[Request]:
+    """Check what a visitor gives, then lend the model of ``registry``, once it is loaded, for the length of the block.
 
     Args:
-        registry: whose model is lent while the iterator lives.
+        registry: whose model is lent.
         picture: path of the upload.
         question: as it was typed.
         options: of the pruned side.
@@ -65,24 +125,22 @@ def updates(
         InputError: if the picture, the question or an option is of no use.
         Refused: if there is no picture, or no model.
     """
-    from resprune.compare import compare
     from resprune.images import checked_question, open_image
 
     settings = options.settings()
     opened = open_image(Path(needed(picture)).read_bytes())  # bytes, so that no message names a folder of the server
     question = checked_question(question)
     with registry.lend() as lent:
-        comparison = compare(
-            lent.model,
-            lent.processor,
-            opened,
-            question,
-            settings,
-            max_new_tokens=options.max_new_tokens,
-            stop=stop,
-        )
-        for update in paced(comparison):
-            yield update, opened
+        yield Request(lent, opened, question, options, settings, stop)
+
+
+def updates(
+    registry: Registry, picture: str | None, question: str, options: Options, stop: threading.Event
+) -> Iterator[tuple["Update", "OpenedImage"]]:
+    """The updates of a :func:`request`, each beside the picture as the model is given it; arguments as there."""
+    with request(registry, picture, question, options, stop) as asked:
+        for update in asked.updates():
+            yield update, asked.opened
 
 
 def needed(picture: str | None) -> str:

@@ -1,20 +1,17 @@
-"""The upper part of the page: ask on the left, both answers on the right."""
+"""The upper part of the page: ask on the left, both answers on the right, and what each click does."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.events import Dependency
 
-from app import handlers, panels
-from app.asking import Options
-from app.patch_map import patch_map
-from app.picture import picture
+from app import handlers, starting
+from app.handlers import Shown
+from app.question_side import QuestionSide, build_question_side
 from app.registry import Registry
-from app.scenes import examples
-from app.session import SIDES, Side
+from app.session import SIDES
 
-TOKENS = 576  # visual tokens of a picture in the LLaVA-1.5 layout
 HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
 AT_ONCE = HIDDEN | {"queue": False}
 
@@ -25,7 +22,7 @@ class Comparison(NamedTuple):
     Attributes:
         picture: its value is the path of the upload, or ``None``.
         question: as it was typed.
-        options: components whose values, in this order, are those of :class:`app.asking.Options`.
+        options: components whose values :meth:`app.asking.Options.of_page` takes.
         session: the visitor's :class:`app.session.Session`; its ``record`` is the comparison that is shown.
         outputs: what :class:`app.handlers.Shown` fills, in its order.
         done: the event after which the answers are there, or are not going to come.
@@ -39,67 +36,94 @@ class Comparison(NamedTuple):
     done: Dependency
 
 
-def build_comparison(registry: Registry, session: gr.State) -> Comparison:
-    """Both sides of the upper part, and what happens on each click in them."""
+def build_comparison(registry: Registry, session: gr.State, quantization: gr.Dropdown) -> Comparison:
+    """Both sides of the upper part.
+
+    Args:
+        registry: of the model that answers.
+        session: whose record is shown at first.
+        quantization: of the model, to stand among the advanced settings.
+    """
+    offered = starting.Offer.load()
+    start = handlers.show(offered.record, offered.note)
     with gr.Row(elem_id="main"):
         with gr.Column(elem_id="ask-side"):
-            chosen, question, budget, drawn, nouns, ask, stop, message = _question()
+            left = build_question_side(offered, start, quantization)
         with gr.Column(elem_id="answer-side"):
-            verdict = gr.HTML(panels.verdict(None), elem_id="verdict", apply_default_css=False)
-            with gr.Row(elem_id="answers"):
-                full, pruned = (
-                    gr.HTML(panels.panel(name, Side()), elem_id=f"{name}-panel", apply_default_css=False)
-                    for name in SIDES
-                )
-            with gr.Column(elem_id="times"):
-                gr.HTML("<h2>Where the time goes <span>milliseconds</span></h2>", apply_default_css=False)
-                chart = gr.Plot(show_label=False, container=False, elem_id="chart")
-    shown = list(handlers.Shown(full, pruned, verdict, drawn, nouns, chart, message, ask, stop))
-    options: list[gr.components.Component] = [budget]
+            right = _answer_side(start)
+    outputs = list(
+        Shown(
+            **right,
+            patch_map=left.patch_map,
+            notes=left.notes,
+            message=left.message,
+            budget=left.budget,
+            ask=left.ask,
+            stop=left.stop,
+        )
+    )
+    session.value.show(offered.record)
+    done = _answering(registry, left, session, outputs)
+    _choosing(offered, left, session, outputs, done)
+    left.budget.release(handlers.mark, [session, left.budget], right["energy"], **AT_ONCE)
+    left.patch_map.release(handlers.mark, [session, left.budget], right["energy"], **AT_ONCE)
+    return Comparison(left.picture, left.question, left.options, session, outputs, done)
 
-    asked = gr.on([ask.click, question.submit], handlers.begin, session, shown, **AT_ONCE)
-    run = asked.then(
+
+def _answer_side(start: Shown) -> dict[str, gr.components.Component]:
+    """The right side: verdict, panels, where they differ, charts; by the name of what fills them."""
+
+    def html(name: str, elem_id: str) -> gr.HTML:
+        return gr.HTML(getattr(start, name), elem_id=elem_id, apply_default_css=False)
+
+    def plot(name: str, title: str, unit: str) -> gr.Plot:
+        with gr.Column(elem_id=f"{name}-card", elem_classes="card", min_width=200):
+            gr.HTML(f"<h2>{title} <span>{unit}</span></h2>", apply_default_css=False)
+            return gr.Plot(getattr(start, name), show_label=False, container=False, elem_id=name, elem_classes="chart")
+
+    parts: dict[str, gr.components.Component] = {name: html(name, name) for name in ("stored", "verdict")}
+    with gr.Row(elem_id="answers"):
+        parts |= {name: html(name, f"{name}-panel") for name in SIDES}
+    parts["differences"] = html("differences", "differences")
+    with gr.Row(elem_id="charts"):
+        parts["times"] = plot("times", "Time", "milliseconds")
+        parts["memory"] = plot("memory", "KV memory", "MB")
+        parts["energy"] = plot("energy", "Energy captured", "by n tokens")
+    return parts
+
+
+def _answering(registry: Registry, left: QuestionSide, session: gr.State, outputs: list[Any]) -> Dependency:
+    """Ask, by a click, by Enter, or with exactly the patches of the map; Stop."""
+    asks = [left.ask.click, left.question.submit, left.patch_map.apply]
+    run = gr.on(asks, handlers.clicked, session, outputs, **AT_ONCE).then(
         partial(handlers.ask, registry),
-        [chosen, question, session, *options],
-        shown,
+        [left.picture, left.question, session, *left.options],
+        outputs,
         concurrency_id="device",
         concurrency_limit=1,
         **HIDDEN,
     )
-    run.failure(handlers.refused, session, shown, **AT_ONCE)
-    stop.click(handlers.stop, session, shown, **AT_ONCE)
-    stop.click(None, cancels=run)
-    chosen.change(handlers.forget, session, shown, **AT_ONCE)
-    chosen.change(None, cancels=run)
-    drawn.picture(None, drawn, [chosen, drawn], js="(value) => [value.file, null]", **AT_ONCE)
-    drawn.another(None, None, [chosen, drawn], js="() => [null, null]", **AT_ONCE)
-    return Comparison(chosen, question, options, session, shown, run)
+    run.failure(handlers.refused, session, outputs, **AT_ONCE)
+    left.stop.click(handlers.stop, session, outputs, **AT_ONCE)
+    left.stop.click(None, cancels=run)
+    return run
 
 
-def _question() -> tuple:
-    """The left side: choose a picture, set the budget, ask."""
-    offered = examples()
-    with gr.Row(elem_id="scenes"):
-        thumbs = gr.Dataset(
-            components=[gr.Image(visible=False)],
-            samples=[[str(e.path)] for e in offered],
-            type="index",
-            show_label=False,
-            container=False,
-            elem_id="examples",
-        )
-        new = gr.Button("New scene", size="sm", elem_id="new-scene")
-    with gr.Column(elem_id="stage"):
-        chosen = picture(str(offered[0].path), elem_id="picture", height="100%")
-        drawn = patch_map()
-    keep = Options().keep
-    budget = gr.Slider(1, TOKENS, keep, step=1, label="Budget: visual tokens to keep", elem_id="budget", buttons=[])
-    question = gr.Textbox(offered[0].question, label="Question", max_lines=3, elem_id="question", autofocus=True)
-    with gr.Row(elem_id="buttons"):
-        ask = gr.Button("Ask", variant="primary", elem_id="ask")
-        stop = gr.Button("Stop", interactive=False, elem_id="stop")
-    message = gr.HTML(elem_id="message", apply_default_css=False)
-    nouns = gr.HTML(elem_id="nouns", apply_default_css=False)
-    thumbs.click(partial(handlers.pick, offered), thumbs, [chosen, question], queue=False, **HIDDEN)
-    new.click(handlers.compose, None, [chosen, question], queue=False, **HIDDEN)
-    return chosen, question, budget, drawn, nouns, ask, stop, message
+def _choosing(
+    offered: starting.Offer, left: QuestionSide, session: gr.State, outputs: list[Any], run: Dependency
+) -> None:
+    """Another picture: an example, a new scene, an upload, one pasted or dropped on the map."""
+    begun = [left.picture, left.question, left.suggested, *outputs]
+    left.examples.click(partial(starting.pick, offered), [left.examples, session], begun, **AT_ONCE)
+    left.new.click(starting.compose, session, begun, **AT_ONCE)
+    fresh = [left.suggested, *outputs]
+    given = [left.picture.upload, left.picture.clear, left.picture.input]
+    gr.on(given, starting.given, session, fresh, **AT_ONCE)
+    taken = [left.picture, left.patch_map]
+    dropped = left.patch_map.upload(None, left.patch_map, taken, js="(value) => [value.file, null]", **AT_ONCE)
+    cleared = left.patch_map.clear(None, None, taken, js="() => [null, null]", **AT_ONCE)
+    for moved in (dropped, cleared):
+        moved.then(starting.given, session, fresh, **AT_ONCE)
+    changed = [left.examples.click, left.new.click, *given, left.patch_map.upload, left.patch_map.clear]
+    gr.on(changed, None, cancels=run, api_visibility="private")
+    left.suggested.click(lambda sample: sample[0], left.suggested, left.question, **AT_ONCE)

@@ -8,7 +8,7 @@ def duration(ms: float) -> str:
     return f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms"
 
 
-def memory(count: int) -> str:
+def memory_of(count: int) -> str:
     """Bytes as ``"640 kB"`` or ``"12.3 MB"``, in powers of ten."""
     if count >= 1e9:
         return f"{count / 1e9:.2f} GB"

@@ -1,24 +1,22 @@
-"""What the page does on each click: plain functions and generators, which know no component."""
+"""What the upper part of the page does on each click: plain functions and generators, which know no component."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from app import asking, panels
+from app import asking, charts, differences, panels
 from app.asking import Options
-from app.chart import times
 from app.failures import report
-from app.patch_map import map_value
+from app.record import answers_of, record_of, shown_map, with_differences
 from app.registry import Registry
-from app.scenes import Example, new_scene
 from app.session import SIDES, Run, Session, Side
 
 SAME: Any = gr.skip()
 IDLE = {"ask": gr.update(interactive=True), "stop": gr.update(interactive=False)}
 BUSY = {"ask": gr.update(interactive=False), "stop": gr.update(interactive=True)}
-EMPTY = {"patch_map": None, "nouns": "", "chart": None, "message": ""}
+CLEARED = {"differences": differences.strip(None), "times": None, "memory": None, "energy": None, "notes": ""}
+NOTHING = CLEARED | {"message": "", "stored": ""}
 
 
 class Shown(NamedTuple):
@@ -28,33 +26,48 @@ class Shown(NamedTuple):
     pruned: Any = SAME
     verdict: Any = SAME
     patch_map: Any = SAME
-    nouns: Any = SAME
-    chart: Any = SAME
+    differences: Any = SAME
+    times: Any = SAME
+    memory: Any = SAME
+    energy: Any = SAME
+    notes: Any = SAME
     message: Any = SAME
+    stored: Any = SAME
+    budget: Any = SAME
     ask: Any = SAME
     stop: Any = SAME
 
 
-def begin(session: Session) -> Shown:
+def begin(session: Session, indices: tuple[int, ...] = ()) -> Shown:
     """Answer the click at once, before the queue does: empty panels that say what they wait for."""
     if session.running:
         return Shown()
-    run = session.begin()
+    run = session.begin(indices)
     run.sides["full"].stage, run.sides["pruned"].stage = "queued", "waiting"
-    return Shown(*_panels(run), panels.verdict(run), **EMPTY, **BUSY)
+    return Shown(*_panels(run), panels.verdict(None), **NOTHING, **BUSY)
 
 
-def ask(registry: Registry, picture: str | None, question: str, session: Session, budget: float) -> Iterator[Shown]:
-    """Answer the question with all visual tokens, then with ``budget`` of them, and show what comes as it comes."""
+def clicked(session: Session, event: gr.EventData) -> Shown:
+    """:func:`begin` for a click; one on the map names the patches that the pruned side is to answer with."""
+    given = event._data.get("indices") if isinstance(event._data, dict) else None
+    indices = tuple(i for i in given if isinstance(i, int)) if isinstance(given, list) else ()
+    return begin(session, indices)
+
+
+def ask(registry: Registry, picture: str | None, question: str, session: Session, *options: Any) -> Iterator[Shown]:
+    """Answer the question with all visual tokens, then with some of them, and show what comes as it comes."""
     run = session.run or session.begin()
     try:
         asking.needed(picture)
         for progress in registry.wait(run.stop):
             waiting = f"waiting for the model, {progress.share:.0%}"
             yield Shown(full=panels.panel("full", run.sides["full"], waiting))
-        for update, opened in asking.updates(registry, picture, question, Options(int(budget)), run.stop):
-            run.take(update)
-            yield _shown(run, update, opened, registry)
+        with asking.request(registry, picture, question, Options.of_page(options, run.indices), run.stop) as request:
+            for update in request.updates():
+                run.take(update)
+                yield Shown(**{update.side: panels.panel(update.side, run.sides[update.side])})
+            if run.answers:
+                yield from _explained(request, session)
     except Exception as error:
         run.end("failed")
         yield Shown(*_panels(run), message=panels.message(report(error)))
@@ -63,15 +76,50 @@ def ask(registry: Registry, picture: str | None, question: str, session: Session
     yield Shown(**IDLE)
 
 
-def _shown(run: Run, update: Any, opened: Any, registry: Registry) -> Shown:
-    """What an update changes on the page; the picture is sent once, when its tokens have been chosen."""
-    shown = {update.side: panels.panel(update.side, run.sides[update.side])}
-    if update.prune and update.stage == "select":
-        shown["patch_map"] = map_value(opened.image, update.prune, registry.loaded.processor)
-        shown["nouns"] = panels.nouns(update.prune.nouns, opened.notes + update.prune.notes)
-    if run.answers:
-        shown["verdict"], shown["chart"] = panels.verdict(run), times(*run.answers)
-    return Shown(**shown)
+def _explained(request: asking.Request, session: Session) -> Iterator[Shown]:
+    """Everything but the answers: verdict, map and curves at once, then where the answers part."""
+    record = record_of(request, session.drawn)
+    session.show(record)
+    yield Shown(**_facts(record), patch_map=shown_map(record), differences=differences.strip(None, busy=True))
+    if changes := request.differences():
+        session.show(with_differences(record, changes))
+        yield Shown(differences=differences.strip(session.record))
+
+
+def _facts(record: dict[str, Any]) -> dict[str, Any]:
+    """What a record says beside the answers, the map and the differences."""
+    full, pruned = answers_of(record)
+    total = full.tokens_total
+    return {
+        "verdict": panels.verdict((full, pruned)),
+        "times": charts.times(full, pruned),
+        "memory": charts.memory(full, pruned),
+        "energy": charts.energy(record["map"]["captured"], pruned.tokens_kept),
+        "notes": panels.notes(list(dict.fromkeys(full.notes + pruned.notes))),
+        "budget": gr.update(maximum=total),
+    }
+
+
+def show(record: dict[str, Any] | None, stored: str = "") -> Shown:
+    """A record as the page shows it, or the empty page.
+
+    Args:
+        record: see :mod:`app.record`.
+        stored: where it comes from, if nobody has just asked.
+    """
+    if record is None:
+        idle = [panels.panel(name, Side()) for name in SIDES]
+        return Shown(*idle, panels.verdict(None), None, **NOTHING, **IDLE)
+    answers = dict(zip(SIDES, answers_of(record), strict=True))
+    sides = [panels.panel(name, Side("done", answer.answer, answer)) for name, answer in answers.items()]
+    shown = NOTHING | _facts(record) | {"stored": stored, "differences": differences.strip(record)}
+    return Shown(*sides, patch_map=shown_map(record), **shown, **IDLE)
+
+
+def mark(session: Session, budget: float) -> Any:
+    """The curve of the energy with the slider's budget marked."""
+    captured = session.drawn and session.drawn["captured"]
+    return charts.energy(captured, int(budget)) if captured else SAME
 
 
 def refused(session: Session) -> Shown:
@@ -90,34 +138,14 @@ def stop(session: Session) -> Shown:
     if not session.run:
         return Shown()
     session.run.end("stopped")
-    return Shown(*_panels(session.run), message="", **IDLE)
+    known = differences.strip(session.record)
+    return Shown(*_panels(session.run), differences=known, message="", **IDLE)
 
 
 def forget(session: Session) -> Shown:
     """Clear the answers, which were about another picture."""
-    session.stop()
-    session.run = None
-    idle = [panels.panel(name, Side()) for name in SIDES]
-    return Shown(*idle, panels.verdict(None), **EMPTY, **IDLE)
-
-
-def pick(examples: list[Example], index: int) -> tuple[str, str]:
-    """The picture and the question of an example."""
-    return str(examples[index].path), examples[index].question
-
-
-def compose() -> tuple[Any, str]:
-    """A new scene and a question about it."""
-    return new_scene()
-
-
-async def loading(registry: Registry) -> AsyncIterator[str]:
-    """How far the model is loaded, until it is."""
-    registry.start()
-    while not (registry.loaded or registry.failure):
-        yield panels.model_status(registry.model_id, registry.progress, None, None)
-        await asyncio.sleep(0.2)
-    yield panels.model_status(registry.model_id, registry.progress, registry.loaded, registry.failure)
+    session.leave()
+    return show(None)
 
 
 def _panels(run: Run) -> list[str]:

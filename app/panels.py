@@ -3,9 +3,9 @@
 from html import escape
 from typing import Any
 
-from app.figures import compared, duration, memory
-from app.registry import Loaded, Progress
-from app.session import Run, Side
+from app.figures import compared, duration, memory_of
+from app.registry import Registry
+from app.session import Side
 
 NAMES = {"full": "Full", "pruned": "Pruned"}
 NONE = "&ndash;"
@@ -73,47 +73,78 @@ def _count(name: str, answer: Any) -> str:
 
 def _figures(name: str, answer: Any) -> str:
     rows = [
-        ("Tokens", "Visual tokens that the language model reads", "tokens_kept", str),
-        ("TTFT", "Time to first token, with encoding and selection", "ttft_ms", duration),
-        ("Selection", "Choosing the tokens; counted in the times of this side", "select_ms", duration),
-        ("Prefill", "The language model reads the whole prompt", "prefill_ms", duration),
-        ("KV memory", "What the language model keeps of the prompt and the answer", "kv_bytes", memory),
+        ("TTFT", "Time to first token: from the click to the first word, encoding and selection included", _ttft),
+        ("Selection", "Choosing the tokens; counted in the times of this side", _selection),
+        ("Prefill", "The language model reads the whole prompt", lambda a: duration(a.prefill_ms)),
+        ("Decode", "From the first word to the last; pruning hardly changes it", lambda a: duration(decode_ms(a))),
+        ("KV memory", "What the language model keeps of the prompt and the answer", lambda a: memory_of(a.kv_bytes)),
+        ("Peak", "Most memory that the answer took above what was there before, measured", _peak),
     ]
     cells = "".join(
-        f'<div title="{meaning}"><dt>{label}</dt><dd>{show(getattr(answer, field)) if answer else NONE}</dd></div>'
-        for label, meaning, field, show in rows
-        if name == "pruned" or label != "Selection"
+        f'<div title="{meaning}"><dt>{label}</dt><dd>{show(answer) if answer else NONE}</dd></div>'
+        for label, meaning, show in rows
     )
     return f'<dl class="figures">{cells}</dl>'
 
 
-def verdict(run: Run | None) -> str:
-    """What pruning changed, ratios first; dashes until both answers are there."""
-    both = run.answers if run else None
-    tiles = _tiles(*both) if both else [(NONE, what) for what in ("visual tokens", "prefill", "KV memory", "answer")]
+def decode_ms(answer: Any) -> float:
+    """From the first token to the end."""
+    return max(0.0, answer.total_ms - answer.ttft_ms)
+
+
+def _ttft(answer: Any) -> str:
+    return duration(answer.ttft_ms)
+
+
+def _selection(answer: Any) -> str:
+    return duration(answer.select_ms) if answer.select_ms else "none"
+
+
+def _peak(answer: Any) -> str:
+    return "unknown" if answer.peak_bytes is None else memory_of(answer.peak_bytes)
+
+
+def verdict(answers: tuple[Any, Any] | None) -> str:
+    """What pruning changed, ratios first; dashes until both answers, full and pruned, are there."""
+    captions = ("visual tokens", "prefill, selection included", "KV memory", "answer")
+    tiles = _tiles(*answers) if answers else [(NONE, what) for what in captions]
     cells = "".join(f"<div><b>{value}</b><span>{caption}</span></div>" for value, caption in tiles)
-    return f'<section class="verdict{"" if both else " empty"}" aria-label="Verdict">{cells}</section>'
+    return f'<section class="verdict{"" if answers else " empty"}" aria-label="Verdict">{cells}</section>'
 
 
 def _tiles(full: Any, pruned: Any) -> list[tuple[str, str]]:
+    mass = " with mass" if pruned.mass else ""
     prefill = pruned.prefill_ms + pruned.select_ms
     ratios = [
-        compared(full.tokens_kept, pruned.tokens_kept, "fewer visual tokens", "more visual tokens", "all tokens kept"),
-        compared(full.prefill_ms, prefill, "faster prefill", "slower prefill", "the same prefill"),
-        compared(full.kv_bytes, pruned.kv_bytes, "less KV memory", "more KV memory", "the same KV memory"),
+        compared(full.tokens_kept, pruned.tokens_kept, "fewer", "more", "all tokens kept"),
+        compared(full.prefill_ms, prefill, "faster", "slower", "as fast"),
+        compared(full.kv_bytes, pruned.kv_bytes, "smaller", "larger", "as large"),
     ]
-    tiles = [(f"{times}&times;", words) for times, words in ratios]
-    tiles[1] = (tiles[1][0], f"{tiles[1][1]}, selection included")
+    captions = (
+        f"{pruned.tokens_kept} of {full.tokens_total} visual tokens{mass}",
+        "prefill, selection included",
+        "KV memory",
+    )
     same = full.answer == pruned.answer
-    return [*tiles, ("=", "same answer") if same else ("&ne;", "different answer")]
+    answer = ("=&nbsp;<em>same</em>", "answer") if same else ("&ne;&nbsp;<em>different</em>", "answer")
+    tiles = [
+        (f"{times}&times;&nbsp;<em>{words}</em>", what) for (times, words), what in zip(ratios, captions, strict=True)
+    ]
+    return [*tiles, answer]
 
 
-def nouns(found: list[str], notes: list[str]) -> str:
-    """The nouns that weighed the patches, and what else the result has to say."""
-    chips = "".join(f"<li>{escape(noun)}</li>" for noun in found)
-    lines = "".join(f"<p>{escape(note)}</p>" for note in notes)
-    named = f'<div class="nouns"><span>Nouns in the question</span><ul>{chips}</ul></div>' if chips else ""
-    return f'{named}<div class="notes">{lines}</div>' if lines else named
+def notes(lines: list[str]) -> str:
+    """What else a result has to say, a sentence each."""
+    return f'<div class="notes">{"".join(f"<p>{escape(line)}</p>" for line in lines)}</div>' if lines else ""
+
+
+def stored(record: dict[str, Any]) -> str:
+    """That nobody has just asked: where and when the comparison on the page was run."""
+    facts = f"{record['full']['model']} model, {record['made'][:10]}, {record['machine']}"
+    return (
+        f'<p class="stored" role="note"><b>Stored run</b> <span>of this page: {escape(facts)}. '
+        f"Ask to run it here and now.</span></p>"
+    )
 
 
 def message(text: str) -> str:
@@ -121,17 +152,21 @@ def message(text: str) -> str:
     return f'<p class="message" role="alert">{escape(text)}</p>' if text else ""
 
 
-def model_status(model_id: str, progress: Progress, loaded: Loaded | None, failure: str | None) -> str:
-    """The model's name and how far it is loaded."""
-    name = "Bundled model" if model_id == "bundled" else escape(model_id)
+def model_status(registry: Registry) -> str:
+    """The model's name, its memory, and how far it or the one to come is loaded."""
+    loaded, failure, progress = registry.loaded, registry.failure, registry.progress
+    if registry.busy:
+        now = f"; {escape(loaded.id)} answers until then" if loaded else ""
+        return (
+            f'<div class="model loading" role="status"><b>{escape(registry.model_id)}</b>'
+            f"<span>{escape(progress.step)}{now}</span>"
+            f'<progress value="{progress.share:.2f}" max="1" aria-label="Loading the model"></progress></div>'
+        )
     if failure:
-        return f'<div class="model failed" role="alert"><b>{name}</b><span>{escape(failure)}</span></div>'
-    if loaded:
-        size = loaded.parameters / 1e6
-        facts = f"{size:.0f} M parameters" if size < 1000 else f"{size / 1000:.1f} B parameters"
-        facts += f" on {escape(loaded.device.upper())} &middot; ready"
-        return f'<div class="model ready"><b>{name}</b><span>{facts}</span></div>'
-    return (
-        f'<div class="model loading" role="status"><b>{name}</b><span>{escape(progress.step)}</span>'
-        f'<progress value="{progress.share:.2f}" max="1" aria-label="Loading the model"></progress></div>'
-    )
+        still = f" {loaded.id} goes on answering." if loaded else ""
+        return f'<div class="model failed" role="alert"><span>{escape(failure + still)}</span></div>'
+    size = loaded.parameters / 1e6
+    facts = f"{size:.0f} M parameters" if size < 1000 else f"{size / 1000:.1f} B parameters"
+    where = f"on {loaded.device.upper()}"
+    only = " &middot; emoji scenes only" if loaded.id == "bundled" else ""
+    return f'<div class="model ready"><span>{facts} {escape(where)}{only}</span></div>'

@@ -1,4 +1,4 @@
-"""Pictures to start from: the six examples, and new scenes on demand."""
+"""Pictures to start from: the examples, new scenes on demand, and questions that fit them."""
 
 import json
 import os
@@ -9,6 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 ASSETS = Path(os.environ.get("RESPRUNE_ASSETS") or Path(__file__).parents[1] / "assets")
+ANYTHING = ("What is in the picture?", "What is in the middle?", "What is at the top left?")
+OFFERED = 3  # questions at once
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,18 @@ def examples(folder: Path = ASSETS / "examples") -> list[Example]:
     return [Example(folder / entry["image"], entry["question"]) for entry in entries]
 
 
-def new_scene() -> tuple[Image.Image, str]:
-    """Compose a scene that nobody has seen yet, and a question about it."""
+def questions_for(example: Example, offered: list[Example]) -> list[str]:
+    """More questions that fit an example: others that come with its picture, then some that fit any."""
+    others = [other.question for other in offered if other.path == example.path]
+    return [text for text in dict.fromkeys([*others, *ANYTHING]) if text != example.question][:OFFERED]
+
+
+def new_scene() -> tuple[Image.Image, list[str]]:
+    """Compose a scene that nobody has seen yet, and questions about it, the first of which is to be asked."""
     from resprune.evaluate.questions import one_of_each
     from resprune.evaluate.scenes import Composer
 
     composer, seed = Composer(ASSETS / "sprites"), random.randrange(2**31)
     scene = composer.scene(seed)
-    return scene.image(), random.choice(one_of_each(composer, scene, seed)).text
+    found = [question.text for question in one_of_each(composer, scene, seed)]
+    return scene.image(), random.sample(found, min(1 + OFFERED, len(found)))

@@ -13,7 +13,7 @@ from app.scenes import ASSETS
 from app.theme import theme
 
 STATIC = Path(__file__).parent / "static"
-STYLES = ("page.css", "asking.css", "answers.css")
+STYLES = ("page.css", "asking.css", "map.css", "answers.css", "sweep.css")
 MAX_UPLOAD = "50mb"
 PAGE_FIRST = 3  # seconds
 

@@ -18,8 +18,13 @@ class Side:
 
 @dataclass
 class Run:
-    """One question asked: how to stop it, and what is known of both sides."""
+    """One question asked: how to stop it, and what is known of both sides.
 
+    Attributes:
+        indices: the patches to answer with, where the visitor chose them by hand.
+    """
+
+    indices: tuple[int, ...] = ()
     stop: threading.Event = field(default_factory=threading.Event)
     sides: dict[str, Side] = field(default_factory=lambda: {name: Side() for name in SIDES})
 
@@ -47,12 +52,13 @@ class Session:
 
     Attributes:
         run: the question asked last, until its picture goes.
-        record: the finished comparison that the page shows, of types that JSON knows; ``None`` while there is none.
+        record: the finished comparison that the page shows, see :mod:`app.record`; ``None`` while there is none.
+        drawn: the patch map that the page shows, which stays while the next question about its picture is answered.
     """
 
     def __init__(self, record: dict[str, Any] | None = None) -> None:
         self.run: Run | None = None
-        self.record = record
+        self.show(record)
 
     def __deepcopy__(self, memo: dict) -> "Session":
         return Session(self.record)
@@ -62,13 +68,24 @@ class Session:
         """Whether a question is waiting or being answered."""
         return self.run is not None and not self.run.stop.is_set()
 
-    def begin(self) -> Run:
+    def begin(self, indices: tuple[int, ...] = ()) -> Run:
         """Start a run; one that is still going is stopped, since its signal is its own."""
         self.stop()
-        self.run = Run()
+        self.run, self.record = Run(indices), None
         return self.run
 
     def stop(self) -> None:
         """Ask the current run to stop; its device is free within a token."""
         if self.run:
             self.run.stop.set()
+
+    def show(self, record: dict[str, Any] | None) -> None:
+        """Note what the page shows from now on; nothing where its picture goes."""
+        self.record = record
+        self.drawn = record and record["map"]
+
+    def leave(self) -> None:
+        """Stop what is going on, which was about another picture or is to be replaced."""
+        self.stop()
+        self.run = None
+        self.show(None)

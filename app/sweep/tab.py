@@ -1,11 +1,52 @@
 """Sweep: every method at several budgets, on the picture and the question above."""
 
+from functools import partial
+
 import gradio as gr
 
-from app.comparison import Comparison
+from app.comparison import AT_ONCE, HIDDEN, Comparison
+from app.question_side import METHODS
 from app.registry import Registry
+from app.sweep import handlers
+from app.sweep.handlers import Shown, State
+
+ABOUT = (
+    "<p>Every method at several budgets, on the picture and the question above, encoded once. Agreement is the "
+    "share of words in common with the full answer (F1). Random draws several times; bars show the range.</p>"
+)
+BUDGETS = "16, 32, 64, 128"
+SEEDS = 3
 
 
 def build_sweep(registry: Registry, comparison: Comparison) -> None:
     """Build the tab inside the one that is open."""
-    gr.HTML("<p>All methods and several budgets, on the picture and the question above.</p>", apply_default_css=False)
+    state = gr.State(State())
+    gr.HTML(ABOUT, elem_classes="tab-about", apply_default_css=False)
+    with gr.Row(elem_id="sweep-form"):
+        methods = gr.CheckboxGroup(
+            [(name, key) for key, name in METHODS.items()],
+            value=list(METHODS),
+            label="Methods",
+            elem_id="sweep-methods",
+        )
+        budgets = gr.Textbox(BUDGETS, label="Budgets", elem_id="sweep-budgets", max_lines=1)
+        seeds = gr.Number(SEEDS, precision=0, minimum=1, maximum=20, label="Draws of random", elem_id="sweep-seeds")
+        with gr.Column(elem_id="sweep-buttons"):
+            run = gr.Button("Run sweep", variant="primary", elem_id="sweep-run")
+            cancel = gr.Button("Cancel", interactive=False, elem_id="sweep-cancel")
+    progress = gr.HTML(elem_id="sweep-progress", apply_default_css=False)
+    table = gr.HTML(elem_id="sweep-table", apply_default_css=False)
+    plot = gr.Plot(show_label=False, container=False, elem_id="sweep-plot", elem_classes="chart")
+    shown = list(Shown(progress, table, plot, run, cancel))
+
+    swept = run.click(handlers.begin, state, shown, **AT_ONCE).then(
+        partial(handlers.sweep, registry),
+        [comparison.picture, comparison.question, state, methods, budgets, seeds, *comparison.options],
+        shown,
+        concurrency_id="device",
+        concurrency_limit=1,
+        **HIDDEN,
+    )
+    swept.failure(handlers.refused, state, shown, **AT_ONCE)
+    cancel.click(handlers.cancel, state, shown, **AT_ONCE)
+    cancel.click(None, cancels=swept, api_visibility="private")

@@ -1,0 +1,149 @@
+"""What both answers cost, drawn: stacked bars of their times, bars of their KV memory, the curve of the energy."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from app.figures import duration, memory_of
+from app.theme import FULL, PRUNED
+
+STAGES = ("encode", "select", "prefill", "decode")
+OPACITY = {"encode": 0.3, "select": 1.0, "prefill": 1.0, "decode": 0.3}
+PATTERNS = {"encode": "", "select": "x", "prefill": "", "decode": "/"}
+GREY = "#6b7480"
+NO_CLICKS = {"itemclick": False, "itemdoubleclick": False}
+HEIGHT = 190
+MOST_POINTS = 240  # of a curve: more are not seen
+
+
+def stages(answer: Any) -> dict[str, float]:
+    """Milliseconds of each stage of an answer; decode is what remains of the total."""
+    spent = {"encode": answer.encode_ms, "select": answer.select_ms, "prefill": answer.prefill_ms}
+    return spent | {"decode": max(0.0, answer.total_ms - sum(spent.values()))}
+
+
+def times(full: Any, pruned: Any) -> go.Figure:
+    """Stacked bars of both answers' stages, in milliseconds, in the sides' colours."""
+    rows = _rows(full, pruned)
+    spent = [stages(pruned), stages(full)]
+    figure = go.Figure()
+    for stage in STAGES:
+        values = [side[stage] for side in spent]
+        figure.add_bar(
+            y=rows,
+            x=values,
+            name=stage,
+            showlegend=False,
+            orientation="h",
+            text=[duration(v) if v else "" for v in values],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            hovertemplate="%{y}<br>" + stage + " %{text}<extra></extra>",
+            marker=_marker(stage, PRUNED, FULL),
+            textfont={"color": "white"} if OPACITY[stage] == 1 else None,
+        )
+        # The legend names stages, not sides, so its samples are grey.
+        figure.add_bar(y=rows[:1], x=[None], name=stage, orientation="h", marker=_marker(stage, GREY))
+    legend = {
+        "orientation": "h",
+        "x": 0,
+        "y": 1.02,
+        "yanchor": "bottom",
+        "traceorder": "normal",
+        "entrywidth": 62,
+    } | NO_CLICKS
+    return _styled(figure, barmode="stack", bargap=0.35, legend=legend, uniformtext={"minsize": 11, "mode": "hide"})
+
+
+def memory(full: Any, pruned: Any) -> go.Figure:
+    """Bars of both answers' KV cache, in bytes."""
+    sizes = [pruned.kv_bytes, full.kv_bytes]
+    figure = go.Figure()
+    figure.add_bar(
+        y=_rows(full, pruned),
+        x=[size / 1e6 for size in sizes],
+        orientation="h",
+        text=[memory_of(size) for size in sizes],
+        textposition="auto",
+        insidetextanchor="end",
+        textangle=0,
+        hovertemplate="%{y}<br>%{text}<extra></extra>",
+        marker={"color": [PRUNED, FULL], "line": {"width": 0}},
+        showlegend=False,
+    )
+    return _styled(figure, bargap=0.35, xaxis={"nticks": 4})
+
+
+def energy(captured: list[float] | None, budget: int) -> go.Figure | None:
+    """The share of the energy that the first 1..N tokens hold, with one budget marked; ``None`` without energies."""
+    if not captured:
+        return None
+    total, k = len(captured), min(budget, len(captured))
+    step = -(-total // MOST_POINTS)
+    tokens = sorted({1, k, total, *range(1, total + 1, step)})
+    figure = go.Figure()
+    line = {"color": PRUNED, "width": 2.5}
+    shares = [captured[n - 1] for n in tokens]
+    figure.add_scatter(
+        x=tokens,
+        y=shares,
+        mode="lines",
+        line=line,
+        showlegend=False,
+        hovertemplate="%{x} tokens: %{y:.1%}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=[k],
+        y=[captured[k - 1]],
+        mode="markers+text",
+        marker={"color": PRUNED, "size": 11, "line": {"color": "white", "width": 2}},
+        text=[f"<b>{captured[k - 1]:.0%}</b> with {k}"],
+        textposition="bottom right" if k < total * 0.6 else "bottom left",
+        hoverinfo="skip",
+        showlegend=False,
+        cliponaxis=False,
+    )
+    return _styled(
+        figure,
+        xaxis={"range": [0, total * 1.02], "nticks": 5},
+        yaxis={"range": [0, 1.06], "tickformat": ".0%", "nticks": 4, "gridcolor": "rgba(128,128,128,.2)"},
+        shapes=[
+            {
+                "type": "line",
+                "x0": k,
+                "x1": k,
+                "y0": 0,
+                "y1": captured[k - 1],
+                "line": {"dash": "dot", "width": 1.5, "color": GREY},
+            }
+        ],
+    )
+
+
+def _rows(full: Any, pruned: Any) -> list[str]:
+    return [f"Pruned · {pruned.tokens_kept}", f"Full · {full.tokens_kept}"]  # plotly draws the first row lowest
+
+
+def _styled(figure: go.Figure, **layout: Any) -> go.Figure:
+    """The look that the charts share."""
+    axis = {"nticks": 5, "tickangle": 0, "zeroline": False, "gridcolor": "rgba(128,128,128,.2)", "automargin": True}
+    figure.update_layout(
+        height=HEIGHT,
+        margin={"l": 0, "r": 12, "t": 26, "b": 0},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "ui-sans-serif, system-ui, sans-serif", "size": 12.5},
+        xaxis=axis | layout.pop("xaxis", {}),
+        yaxis={"automargin": True, "ticksuffix": "  "} | layout.pop("yaxis", {}),
+        modebar={"remove": ["all"]},
+        dragmode=False,
+        **layout,
+    )
+    return figure
+
+
+def _marker(stage: str, *colours: str) -> dict[str, Any]:
+    shades = [f"rgba{(*(int(c[i : i + 2], 16) for i in (1, 3, 5)), OPACITY[stage])}" for c in colours]
+    pattern = {"shape": PATTERNS[stage], "fgcolor": ["white" if OPACITY[stage] == 1 else c for c in colours], "size": 6}
+    return {"color": shades, "line": {"width": 0}, "pattern": pattern | {"solidity": 0.2, "fillmode": "overlay"}}

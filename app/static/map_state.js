@@ -1,0 +1,117 @@
+// The patch map. Gradio runs this script once, with element, trigger, props, upload and watch.
+// This part knows what is shown: the map that the server sent, the budget, the mode, what was added and removed by hand.
+// The order of the patches is nested, so every budget is drawn here from one answer, without the server.
+
+const find = (selector) => element.querySelector(selector);
+const figure = find(".map");
+const canvas = find("canvas");
+const MODES = {
+  kept: ["Kept", "The patches that the pruned answer is given are bright"],
+  order: ["Order", "How early each patch was chosen"],
+  energy: ["Energy", "What each patch added that the ones before it did not say, when it was chosen"],
+  relevance: ["Relevance", "How near each patch lies to a noun of the question (cosine)"],
+};
+
+let map = null; // what the server sent, see app/patch_map.py
+let rank = []; // of each patch: its place in the order
+let mode = "kept";
+let noun = null; // whose relevance is shown; null is the largest of all
+let view = 0; // among views()
+let cursor = null; // the patch under the pointer, or chosen by the arrow keys
+let toggled = new Set(); // patches added to or removed from the choice by hand
+
+const slider = () => document.querySelector("#budget input[type=range]");
+const clamp = (n, low, high) => Math.max(low, Math.min(high, n));
+
+function budget() {
+  const chosen = slider() ? Number(slider().value) : map ? map.kept.length : 0;
+  return map ? clamp(chosen, 1, map.order.length) : chosen;
+}
+
+// Whether the slider has been moved since the map came.
+let touched = false;
+
+// Whether what is shown is what the answer was given: elsewhere the order tells what another budget would keep.
+function asAnswered() {
+  return !map.nested || (map.by_hand ? !touched : budget() === map.kept.length);
+}
+
+function chosen() {
+  return asAnswered() ? map.kept : map.order.slice(0, budget());
+}
+
+// The kept patches as they are shown, in the order of selection; those added by hand come last.
+function kept() {
+  const patches = chosen().filter((patch) => !toggled.has(patch));
+  const before = new Set(chosen());
+  return [...patches, ...[...toggled].filter((patch) => !before.has(patch))];
+}
+
+// For each patch the one that stands for it, as far as this is known; null where kept tokens stand for themselves.
+function owners() {
+  if (!map || !map.owner || toggled.size) return null;
+  if (asAnswered()) return map.owner;
+  if (!map.ranks) return null;
+  const k = budget();
+  return map.ranks.map((ranks) => {
+    let last = ranks[0];
+    for (const r of ranks) if (r < k) last = r;
+    return map.order[last];
+  });
+}
+
+function masses(owner) {
+  const mass = new Map();
+  for (const patch of owner) mass.set(patch, (mass.get(patch) ?? 0) + 1);
+  return mass;
+}
+
+// Tile 0 is the whole picture, and the others, which do not overlap, show it in more detail.
+function views() {
+  const kinds = [...new Set(map.places.map(([tile]) => Math.min(tile, 1)))].sort();
+  return kinds.map((kind) => ({ kind, name: kind ? "Detail" : "Whole" }));
+}
+
+function shownHere(patch) {
+  const all = views();
+  return all.length < 2 || Math.min(map.places[patch][0], 1) === all[view].kind;
+}
+
+// What is measured of each patch in a mode: a number, or null where there is none.
+function measured() {
+  if (mode === "order") return map.order.map((_, patch) => rank[patch]);
+  if (mode === "energy") return map.order.map((_, patch) => map.energy[rank[patch]]);
+  const names = Object.keys(map.relevance);
+  const of = noun && map.relevance[noun] ? [noun] : names;
+  return map.order.map((_, patch) => Math.max(...of.map((name) => map.relevance[name][patch])));
+}
+
+function available(name) {
+  if (name === "energy") return Boolean(map.energy);
+  if (name === "order") return map.nested;
+  if (name === "relevance") return Object.keys(map.relevance).length > 0;
+  return true;
+}
+
+function show() {
+  const value = props.value;
+  map = value && value.src ? value : null;
+  figure.hidden = find(".tools").hidden = find(".foot").hidden = !map;
+  toggled = new Set();
+  touched = false;
+  cursor = null;
+  if (map) {
+    rank = new Array(map.order.length);
+    map.order.forEach((patch, place) => (rank[patch] = place));
+    if (!available(mode)) mode = "kept";
+    if (noun && !map.relevance[noun]) noun = null;
+    view = Math.min(view, views().length - 1);
+    const image = new Image();
+    image.onload = () => {
+      picture = image;
+      fit();
+    };
+    image.src = map.src;
+  }
+  words();
+}

@@ -37,7 +37,8 @@ bench: install
 	$(BIN)/python -m benchmarks.bundled
 
 accuracy: install
-	$(BIN)/python -m resprune evaluate --set emoji-test --keep 100%
+	@for set in emoji-test emoji-style emoji-crowded easy-vqa; do \
+		$(BIN)/python -m resprune evaluate --set $$set --keep 100% || exit 1; echo; done
 
 # The allocator keeps its memory: giving it back and asking again took a third of the time.
 train: install

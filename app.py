@@ -1,9 +1,10 @@
-"""The demo: ``python app.py``, ``make demo``, and the entry of a Hugging Face Space.
+"""The demo: ``python app.py``, ``make demo``, and the entry of a Hugging Face Space. ``--mcp`` adds an MCP server.
 
 Settings of the environment: ``HOST`` (default: the loopback), ``PORT`` (default: the first free one from 7860 on), and
 ``RESPRUNE_MODEL`` (default: ``bundled``), any model that ``python -m resprune models`` names, or a folder.
 """
 
+import argparse
 import os
 
 from app.page import build
@@ -14,4 +15,6 @@ registry = Registry(os.environ.get("RESPRUNE_MODEL", "bundled"))
 demo = build(registry)
 
 if __name__ == "__main__":
-    serve(demo, registry)
+    parser = argparse.ArgumentParser(description="The page of ResPrune.")
+    parser.add_argument("--mcp", action="store_true", help="be an MCP server too, with the tools answer and compare")
+    serve(demo, registry, mcp=parser.parse_args().mcp)

@@ -1,12 +1,35 @@
-"""Files that a visitor takes along: written for the moment, and gone within the hour."""
+"""Files that a visitor takes along: made on the click, and gone within the hour."""
 
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import gradio as gr
 
 PREFIX = "resprune-download-"
 SECONDS = 3600
+# The browser fetches what the hidden button holds when it is clicked, so it is clicked once it holds the new file.
+FETCH = "(file) => {{ setTimeout(() => document.querySelector('#{0}-file')?.click(), 100) }}"
+
+
+def save_button(label: str, elem_id: str, write: Callable[..., str], inputs: Any, **props: Any) -> gr.Button:
+    """A button that makes a file and hands it to the browser.
+
+    Args:
+        label: of the button.
+        elem_id: of the button; that of the hidden one beside it ends in ``-file``.
+        write: from the values of ``inputs`` to the file's path; it raises :class:`gr.Error` where there is none.
+        inputs: components.
+        props: of the button.
+    """
+    button = gr.Button(label, elem_id=elem_id, **props)
+    hidden = gr.DownloadButton(visible="hidden", elem_id=f"{elem_id}-file")
+    made = button.click(write, inputs, hidden, api_visibility="private", show_progress="hidden")
+    made.success(None, hidden, None, js=FETCH.format(elem_id), api_visibility="private", queue=False)
+    return button
 
 
 def download(name: str, text: str) -> str:

@@ -4,7 +4,9 @@ import gradio as gr
 
 from app import api, model_choice
 from app.comparison import build_comparison
+from app.inspect.tab import build_inspect
 from app.registry import Registry
+from app.report.tab import build_report
 from app.session import Session
 from app.sweep.tab import build_sweep
 
@@ -12,7 +14,8 @@ ABOUT = (
     "Same question, fewer tokens. A model cuts a picture into patches and reads each as one <b>visual token</b>; most "
     "say the same thing twice. ResPrune keeps the few that say something new, and the same model answers again."
 )
-TABS = {"Sweep": build_sweep}  # the name of each tab, and what builds it from the registry and the comparison
+# The name of each tab, and what builds it from the registry and the comparison.
+TABS = {"Sweep": build_sweep, "Inspect many": build_inspect, "Report": build_report}
 
 
 def build(registry: Registry) -> gr.Blocks:

@@ -7,21 +7,28 @@ from pathlib import Path
 import gradio as gr
 from starlette.middleware import Middleware
 
+from app import tools
 from app.limits import RequestLimit
 from app.registry import Registry
 from app.scenes import ASSETS
 from app.theme import theme
 
 STATIC = Path(__file__).parent / "static"
-STYLES = ("page.css", "asking.css", "map.css", "answers.css", "sweep.css")
+STYLES = ("page.css", "asking.css", "map.css", "answers.css", "sweep.css", "inspect.css")
 MAX_UPLOAD = "50mb"
 PAGE_FIRST = 3  # seconds
 
 
-def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None, quiet: bool = False) -> str:
+def launch(
+    demo: gr.Blocks, host: str | None = None, port: int | None = None, quiet: bool = False, mcp: bool = False
+) -> str:
     """Serve the page in the background and return its address.
 
-    Without a host or port Gradio decides: the loopback and a free port from 7860 on, or what a Space tells it.
+    Without a host or port Gradio decides: the loopback and a free port from 7860 on, or what a Space tells it. With
+    ``mcp`` the tools that :func:`app.tools.add` has added are offered at ``/gradio_api/mcp/`` as well.
+
+    Raises:
+        SystemExit: if there cannot be an MCP server.
     """
     _, address, _ = demo.launch(
         server_name=host,
@@ -31,7 +38,7 @@ def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None, qu
         share=False,
         ssr_mode=False,
         pwa=False,
-        mcp_server=False,
+        mcp_server=mcp,
         run_history=False,
         enable_monitoring=False,
         max_file_size=MAX_UPLOAD,
@@ -41,15 +48,25 @@ def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None, qu
         theme=theme(),
         css_paths=[STATIC / name for name in STYLES],
     )
+    if mcp:
+        tools.only(demo)
     return address
 
 
-def serve(demo: gr.Blocks, registry: Registry) -> None:
-    """Serve the page where ``HOST`` and ``PORT`` of the environment say, until the process ends."""
+def serve(demo: gr.Blocks, registry: Registry, mcp: bool = False) -> None:
+    """Serve the page where ``HOST`` and ``PORT`` of the environment say, until the process ends.
+
+    Args:
+        demo: the page.
+        registry: of its model.
+        mcp: whether the page is an MCP server too.
+    """
     port = os.environ.get("PORT")
     if port and not port.isdecimal():
         raise SystemExit(f"PORT is {port!r}; give a number such as 7860.")
-    launch(demo, os.environ.get("HOST") or None, int(port) if port else None)
+    if mcp:
+        tools.add(demo, registry)
+    launch(demo, os.environ.get("HOST") or None, int(port) if port else None, mcp=mcp)
     # A first visitor's page is drawn before the model's libraries are imported, since both want the same processor; the
     # page itself starts the loading then, and without a visitor the clock does.
     clock = threading.Timer(PAGE_FIRST, registry.start)

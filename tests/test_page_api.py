@@ -39,12 +39,11 @@ def call(address: str, picture: Path, question: str = PICTURE.question, keep: st
     return Client(address, verbose=False).submit(handle_file(picture), question, keep, api_name="/compare")
 
 
-def test_only_the_comparison_is_public_and_its_values_are_named() -> None:
+def test_the_comparisons_values_are_named_as_on_the_command_line() -> None:
     api = build(Registry()).get_api_info()
-    assert list(api["named_endpoints"]) == ["/compare"]
     assert api["unnamed_endpoints"] == {}
     endpoint = api["named_endpoints"]["/compare"]
-    assert [p["parameter_name"] for p in endpoint["parameters"]] == ["image", "question", "keep"]
+    assert [p["parameter_name"] for p in endpoint["parameters"]][:3] == ["image", "question", "keep"]
     assert [r["label"] for r in endpoint["returns"]][:2] == [
         "Answer with all visual tokens",
         "Answer with the kept tokens",

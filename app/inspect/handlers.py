@@ -61,13 +61,13 @@ def wait() -> Shown:
 
 
 def start(
-    registry: Registry, store: Store, files: list[str] | None, path: str, question: str, *options: Any
+    registry: Registry, store: Store, files: list[str] | None, path: str | None, question: str | None, *options: Any
 ) -> Iterator[Shown]:
     """Make a job and run it."""
     try:
-        key = runner.begin(store, files or [], path, question, Options(*options), registry.model_id)
+        key = runner.begin(store, files or [], path or "", question or "", Options.of_page(options), registry.model_id)
     except Exception as error:
-        yield Shown(message=panels.message(report(error)))
+        yield Shown(message=panels.message(report(error)), status=views.NO_JOB)
         return
     yield from resume(registry, store, key)
 

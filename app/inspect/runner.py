@@ -15,7 +15,7 @@ from app.naming import named
 from app.registry import Registry
 
 if TYPE_CHECKING:
-    from resprune.answers import Update
+    from resprune.differences import TokenChange
 
 RAREST = 1e-9  # a probability below this counts as this
 KEPT_OUT = ("kept",)  # of an answer: hundreds of places that no table of results shows
@@ -48,18 +48,17 @@ def run(registry: Registry, job: Job, stop: threading.Event) -> Iterator[int]:
     The model is lent for one question at a time, so that others get theirs in between.
 
     Raises:
-        Refused: if there is no model.
+        Refused: if there is no model, or another one than the job was begun with.
     """
     options = Options(**job.plan.settings | {"indices": tuple(job.plan.settings["indices"])})
     for _ in registry.wait(stop):
         pass
-    if registry.failure:
-        raise Refused(registry.failure)
-    if registry.model_id != job.plan.model:
-        raise Refused(
-            f"This job was begun with the model {named(job.plan.model)}; start the page with it, or a new job."
-        )
     for number in job.pending:
+        if registry.loaded is None:
+            raise Refused(registry.failure or "The model is not loaded yet; resume in a moment.")
+        if registry.loaded.id != job.plan.model:
+            model = named(job.plan.model)
+            raise Refused(f"This job was begun with the model {model}; choose it again, or start a new job.")
         result = _answered(registry, job, number, options, stop)
         if stop.is_set() or result is None:
             return
@@ -71,34 +70,26 @@ def _answered(
     registry: Registry, job: Job, number: int, options: Options, stop: threading.Event
 ) -> dict[str, Any] | None:
     """Both answers of an item, or why there are none; ``None`` if it was stopped."""
-    item, done = job.plan.items[number], {}
+    item, path = job.plan.items[number], str(job.picture(number))
     try:
-        for update, _ in asking.updates(registry, str(job.picture(number)), item.question, options, stop):
-            if update.answer:
-                done[update.side] = update
-        changed = _changed(registry, done["full"], options, stop) if len(done) == 2 else None
+        with asking.request(registry, path, item.question, options, stop) as request:
+            for _ in request.updates():
+                pass
+            falls = list(map(_fall, request.differences())) if len(request.done) == 2 else []
     except FileNotFoundError:
         return {"error": "The picture is gone from the server."}
     except Exception as error:
         return {"error": report(error)}
-    if changed is None:
+    if not falls:
         return None
-    answers = {side: update.answer.as_dict() for side, update in done.items()}
+    answers = {side: update.answer.as_dict() for side, update in request.done.items()}
     shown = {side: {k: v for k, v in fields.items() if k not in KEPT_OUT} for side, fields in answers.items()}
-    return shown | {"change": changed} | _marks(item, answers)
+    return shown | {"change": sum(falls) / len(falls)} | _marks(item, answers)
 
 
-def _changed(registry: Registry, full: "Update", options: Options, stop: threading.Event) -> float | None:
-    """How much less likely pruning makes the full answer: the mean over its tokens of the fall of the log-probability.
-
-    In nats a token: 0 is no change, and 0.7 is half as likely. ``None`` if it was stopped.
-    """
-    from resprune.differences import differences
-
-    with registry.lend() as lent:
-        tokens = differences(lent.model, lent.processor, full.asked, list(full.token_ids), options.settings(), stop)
-    falls = [math.log(max(t.full, RAREST)) - math.log(max(t.pruned, RAREST)) for t in tokens]
-    return sum(falls) / len(falls) if falls else None
+def _fall(token: "TokenChange") -> float:
+    """By how much pruning lowers the log-probability of a token of the full answer, in nats: 0.7 is half as likely."""
+    return math.log(max(token.full, RAREST)) - math.log(max(token.pruned, RAREST))
 
 
 def _marks(item: Item, answers: dict[str, dict[str, Any]]) -> dict[str, bool]:

@@ -6,7 +6,8 @@ from functools import partial
 import gradio as gr
 
 from app.comparison import AT_ONCE, HIDDEN, Comparison
-from app.inspect import handlers, views
+from app.downloads import save_button
+from app.inspect import endpoints, handlers, views
 from app.inspect.pool import FOLDERS
 from app.inspect.store import Store
 from app.registry import Registry
@@ -21,14 +22,14 @@ REMEMBERED = "localStorage.{}Item('resprune-job'{})"
 JOBS_AT_ONCE = 4
 
 
-def build_inspect(registry: Registry, comparison: Comparison, store: Store) -> None:
-    """Build the tab inside the one that is open.
+def build_inspect(registry: Registry, comparison: Comparison) -> None:
+    """Build the tab inside the one that is open, and its endpoints for programs.
 
     Args:
         registry: of the model that answers.
         comparison: whose settings apply.
-        store: of the jobs.
     """
+    store = Store()
     gr.HTML(ABOUT, elem_id="inspect-about", apply_default_css=False)
     with gr.Row(elem_id="inspect-form"):
         files = gr.File(
@@ -82,6 +83,7 @@ def build_inspect(registry: Registry, comparison: Comparison, store: Store) -> N
             lambda key, item, choice=choice: handlers.judge(store, key, item, choice), [key, judged], shown, **AT_ONCE
         )
     _remember(store, key, shown)
+    endpoints.add(registry, store)
 
 
 def _results(store: Store, key: gr.Textbox) -> tuple[list, gr.HTML, list[gr.Button]]:
@@ -101,8 +103,8 @@ def _results(store: Store, key: gr.Textbox) -> tuple[list, gr.HTML, list[gr.Butt
         )
         page = gr.Number(0, visible=False)
         for form in ("csv", "jsonl"):
-            save = gr.DownloadButton(f"Save {form.upper()}", elem_id=f"inspect-{form}", size="sm", min_width=110)
-            save.click(partial(handlers.take, store, format=form), key, save, **HIDDEN)
+            write = partial(handlers.take, store, format=form)
+            save_button(f"Save {form.upper()}", f"inspect-{form}", write, key, size="sm", min_width=110)
     grid = gr.HTML(elem_id="inspect-grid", apply_default_css=False)
     with gr.Row(elem_id="inspect-moves"):
         moves = [gr.Button(name, size="sm", min_width=110) for name in ("Earlier", "Further")]

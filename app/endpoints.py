@@ -1,0 +1,87 @@
+"""What all endpoints for programs share: the options of pruning, and errors as one sentence."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
+from typing import Any
+
+import gradio as gr
+
+from app.asking import Options
+from app.failures import report
+
+# Components that name the options, in the order of the endpoints' parameters; they are not shown.
+OPTIONS: list[Callable[[], gr.components.Component]] = [
+    partial(gr.Textbox, "128", label="Budget: tokens such as 128, a share such as 22% or 0.22, or auto"),
+    partial(gr.Textbox, Options.method, label="Method: one of those that python -m resprune methods lists"),
+    partial(gr.Checkbox, Options.mass, label="Whether kept tokens carry the weight of those they stand for"),
+    partial(gr.Number, Options.alpha, label="Exponent of the relevance to the question, 0 ignores it"),
+    partial(gr.Radio, [1, -1], value=Options.sign, label="1 prefers relevant tokens, -1 the others"),
+    partial(gr.Radio, ["original", "sequential"], value=Options.positions, label="Positions of kept tokens"),
+    partial(gr.Number, Options.seed, precision=0, label="Seed of methods that draw at random"),
+    partial(gr.Number, Options.max_new_tokens, precision=0, label="Tokens of an answer, at most"),
+]
+MOST_NEW_TOKENS = 512
+DEVICE = {"concurrency_id": "device", "concurrency_limit": 1}  # of endpoints that keep it busy
+
+
+def options_of(
+    keep: str = "128",
+    method: str = Options.method,
+    mass: bool = Options.mass,
+    alpha: float = Options.alpha,
+    sign: int = Options.sign,
+    positions: str = Options.positions,
+    seed: int = Options.seed,
+    max_new_tokens: int = Options.max_new_tokens,
+) -> Options:
+    """The values of :data:`OPTIONS` as options."""
+    length = max(1, min(int(max_new_tokens), MOST_NEW_TOKENS))
+    return Options(keep, method, mass, alpha, sign, positions, seed, length)
+
+
+def endpoint(name: str, function: Callable, inputs: Any, outputs: Any, **limits: Any) -> None:
+    """Name an endpoint.
+
+    Its description is the docstring's first paragraph, its parameters are called as the function's, ``*options`` as
+    those of :func:`options_of`, and its errors are :class:`gr.Error`.
+    """
+    description = (inspect.getdoc(_plain(function)) or "").split("\n\n")[0]
+    named = told(function)
+    named.__signature__ = _signature(function)
+    gr.on([], named, inputs, outputs, api_name=name, api_description=" ".join(description.split()), **limits)
+
+
+def told(function: Callable) -> Callable:
+    """The function, or generator function, with every error as one sentence for the caller."""
+    if inspect.isgeneratorfunction(_plain(function)):
+
+        @wraps(function)
+        def generator(*values: Any) -> Iterator[Any]:
+            try:
+                yield from function(*values)
+            except Exception as error:
+                raise gr.Error(report(error), print_exception=False) from error
+
+        return generator
+
+    @wraps(function)
+    def plain(*values: Any) -> Any:
+        try:
+            return function(*values)
+        except Exception as error:
+            raise gr.Error(report(error), print_exception=False) from error
+
+    return plain
+
+
+def _plain(function: Callable) -> Callable:
+    return function.func if isinstance(function, partial) else function
+
+
+def _signature(function: Callable) -> inspect.Signature:
+    """The function's own, with the options by name in the place of ``*options``."""
+    signature, named = inspect.signature(function), inspect.signature(options_of).parameters.values()
+    several = inspect.Parameter.VAR_POSITIONAL
+    spread = [part for own in signature.parameters.values() for part in (named if own.kind is several else [own])]
+    return signature.replace(parameters=[part.replace(kind=part.POSITIONAL_OR_KEYWORD) for part in spread])

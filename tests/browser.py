@@ -58,12 +58,15 @@ def _own(url: str, address: str) -> bool:
 
 
 def ask(page: Page, question: str | None = None) -> None:
-    """Ask, and wait for both answers."""
+    """Ask, and wait for both answers and all that is said of them."""
     if question is not None:
         page.locator("#question textarea").fill(question)
+    page.evaluate("document.querySelectorAll('.panel').forEach((panel) => (panel.dataset.old = ''))")
     page.click("#ask")
-    page.wait_for_selector(".panel.pruned[data-stage=done]")
-    page.wait_for_selector("#chart .bartext", state="attached")
+    page.wait_for_selector(".panel.pruned[data-stage=done]:not([data-old])")
+    page.wait_for_selector(".differences:not([aria-busy=true]) li")
+    page.wait_for_selector("#times .bartext", state="attached")
+    page.wait_for_selector("#ask:not([disabled])")
 
 
 def shoot(page: Page, name: str, full: bool = False) -> None:

@@ -1,5 +1,7 @@
 """What the page does on each click, on a tiny model and without a server."""
 
+import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +14,8 @@ from PIL import Image
 from serving import ready
 from tiny import tiny_llava
 
-from app import asking, handlers, panels
+from app import asking, handlers, model_choice, panels
+from app.failures import Refused
 from app.registry import Loaded, Progress, Registry
 from app.scenes import examples
 from app.session import Session
@@ -33,10 +36,17 @@ def tiny_registry() -> Registry:
     return ready(Registry(load=load))
 
 
-def asked(registry: Registry, picture: Path | None, question: str, budget: int = 9) -> list[handlers.Shown]:
-    session = Session()
+def options(budget: int = 9, length: int = 8) -> list:
+    """Values as the page's components give them."""
+    return [budget, True, "resprune", 1.0, 1, "original", 0, length]
+
+
+def asked(
+    registry: Registry, picture: Path | None, question: str, budget: int = 9, session: Session | None = None
+) -> list[handlers.Shown]:
+    session = session or Session()
     handlers.begin(session)
-    return list(handlers.ask(registry, picture and str(picture), question, session, budget))
+    return list(handlers.ask(registry, picture and str(picture), question, session, *options(budget)))
 
 
 def changes(shown: list[handlers.Shown], output: str) -> list:
@@ -44,22 +54,71 @@ def changes(shown: list[handlers.Shown], output: str) -> list:
 
 
 def test_a_question_changes_each_output_as_rarely_as_it_can(tiny_registry: Registry) -> None:
-    shown = asked(tiny_registry, PICTURE.path, "What animal is it?")
+    session = Session()
+    shown = asked(tiny_registry, PICTURE.path, "What animal is it?", session=session)
     (drawn,) = changes(shown, "patch_map")
     assert len(drawn["order"]) == 36
-    assert drawn["kept"] == 9
-    (found,) = changes(shown, "nouns")
-    assert "animal" in found
-    assert len(changes(shown, "verdict")) == len(changes(shown, "chart")) == 1
+    assert drawn["kept"] == drawn["order"][:9]
+    assert "animal" in drawn["relevance"]
+    for output in ("verdict", "times", "memory", "energy"):
+        assert len(changes(shown, output)) == 1, output
+    waiting, differ = changes(shown, "differences")
+    assert 'aria-busy="true"' in waiting
+    assert differ.count("<li") == len(session.record["differences"]) == 8
     assert 'data-stage="done"' in changes(shown, "full")[-1]
     assert 'data-stage="done"' in changes(shown, "pruned")[-1]
     assert changes(shown, "ask")[-1]["interactive"] is True
 
 
+def test_the_map_and_the_differences_come_after_both_answers_so_that_they_take_no_time_from_them(
+    tiny_registry: Registry,
+) -> None:
+    shown = asked(tiny_registry, PICTURE.path, "What animal is it?")
+    stages = [s.pruned for s in shown if s.pruned is not handlers.SAME]
+    assert 'data-stage="done"' in stages[-1]
+    last = max(n for n, s in enumerate(shown) if s.pruned is stages[-1])
+    assert all(s.patch_map is handlers.SAME and s.differences is handlers.SAME for s in shown[: last + 1])
+
+
+def test_the_patches_chosen_by_hand_are_exactly_those_of_the_answer(tiny_registry: Registry) -> None:
+    session = Session()
+    asked(tiny_registry, PICTURE.path, "What animal is it?", session=session)
+    before = session.record["map"]
+    handlers.clicked(session, SimpleNamespace(_data={"indices": [30, 3, 17]}))
+    shown = list(handlers.ask(tiny_registry, str(PICTURE.path), "What animal is it?", session, *options()))
+    (drawn,) = changes(shown, "patch_map")
+    assert sorted(drawn["kept"]) == [3, 17, 30]
+    assert set(drawn["owner"]) == {3, 17, 30}
+    assert drawn["order"] == before["order"], "the order that the slider shows is still the method's"
+    assert session.record["pruned"]["method"] == "manual"
+    assert session.record["pruned"]["tokens_kept"] == 3
+    asked(tiny_registry, PICTURE.path, "What animal is it?", session=session)
+    assert session.record["pruned"]["tokens_kept"] == 9, "the next question goes by the budget again"
+
+
+@pytest.mark.parametrize("given", [[36], [-1], ["<b>", None], "12", None, {"a": 1}])
+def test_what_a_tampered_click_names_is_refused_or_ignored(tiny_registry: Registry, given: object) -> None:
+    session = Session()
+    handlers.clicked(session, SimpleNamespace(_data={"indices": given}))
+    shown = list(handlers.ask(tiny_registry, str(PICTURE.path), "What is it?", session, *options()))
+    assert bool(changes(shown, "verdict")) != bool(changes(shown, "message"))
+    assert changes(asked(tiny_registry, PICTURE.path, "What is it?"), "verdict")
+
+
+def test_a_record_shows_the_same_page_again_and_survives_json(tiny_registry: Registry) -> None:
+    session = Session()
+    shown = asked(tiny_registry, PICTURE.path, "What animal is it?", session=session)
+    again = handlers.show(json.loads(json.dumps(session.record)))
+    for output in ("full", "pruned", "verdict", "patch_map", "differences"):
+        assert getattr(again, output) == changes(shown, output)[-1], output
+    assert again.times.to_json() == changes(shown, "times")[-1].to_json()
+    assert again.energy.to_json() == changes(shown, "energy")[-1].to_json()
+
+
 def test_notes_of_the_picture_and_of_the_pruning_are_shown(tiny_registry: Registry, tmp_path: Path) -> None:
     frames = [Image.new("RGB", (30, 30), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    (said,) = changes(asked(tiny_registry, tmp_path / "moving.gif", "Why?", 1000), "nouns")
+    (said,) = changes(asked(tiny_registry, tmp_path / "moving.gif", "Why?", 1000), "notes")
     assert "only the first one is used" in said
     assert "No noun in the question" in said
     assert "all are kept" in said
@@ -110,7 +169,7 @@ def test_out_of_memory_is_said_in_words(tiny_registry: Registry, monkeypatch) ->
 def test_stop_ends_both_sides_and_keeps_what_was_answered(tiny_registry: Registry) -> None:
     session = Session()
     handlers.begin(session)
-    going = handlers.ask(tiny_registry, str(PICTURE.path), "What is it?", session, 9)
+    going = handlers.ask(tiny_registry, str(PICTURE.path), "What is it?", session, *options(length=200))
     while session.run.sides["full"].stage != "decode":
         next(going)
     shown = handlers.stop(session)
@@ -123,7 +182,7 @@ def test_stop_ends_both_sides_and_keeps_what_was_answered(tiny_registry: Registr
 
 def test_closing_the_iterator_gives_the_model_back(tiny_registry: Registry) -> None:
     session = Session()
-    going = handlers.ask(tiny_registry, str(PICTURE.path), "What is it?", session, 9)
+    going = handlers.ask(tiny_registry, str(PICTURE.path), "What is it?", session, *options(length=200))
     while session.run is None or session.run.sides["full"].stage != "decode":
         next(going)
     going.close()
@@ -200,7 +259,7 @@ def test_a_question_waits_for_the_model_and_says_so() -> None:
         go_on.wait(10)
         return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
 
-    going = handlers.ask(Registry(load=load), str(PICTURE.path), "What is it?", Session(), 9)
+    going = handlers.ask(Registry(load=load), str(PICTURE.path), "What is it?", Session(), *options())
     assert "waiting for the model, 40%" in next(going).full
     go_on.set()
     assert changes(list(going), "verdict")
@@ -214,4 +273,46 @@ def test_a_model_that_cannot_be_loaded_is_named_to_all_who_ask() -> None:
     registry = Registry("nonsense", load)
     (told,) = changes(asked(registry, PICTURE.path, "What is it?"), "message")
     assert "The model could not be loaded: There is no model" in told
-    assert "There is no model" in panels.model_status("nonsense", registry.progress, None, registry.failure)
+    assert "There is no model" in panels.model_status(registry)
+
+
+def test_another_model_takes_the_place_of_the_first_once_it_is_there(tiny_registry: Registry) -> None:
+    first = tiny_registry.loaded
+    tiny_registry.choose("another")
+    with pytest.raises(Refused, match="wait"):
+        while tiny_registry.busy:
+            tiny_registry.choose("third")
+    while tiny_registry.busy:
+        time.sleep(0.01)
+    assert tiny_registry.loaded.id == tiny_registry.model_id == "another"
+    assert sum(p.numel() for p in first.model.parameters()) == 0, "the memory of the first is free"
+    assert changes(asked(tiny_registry, PICTURE.path, "What is it?"), "verdict")
+
+
+def test_a_model_that_fails_to_load_leaves_the_one_that_answers() -> None:
+    def load(model_id: str) -> Iterator[Progress]:
+        yield Progress(0.5, "reading the weights")
+        if model_id == "broken":
+            raise InputError("It does not fit.")
+        return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
+
+    registry = ready(Registry("good", load))
+    registry.choose("broken")
+    while registry.busy:
+        time.sleep(0.01)
+    assert "It does not fit. good goes on answering." in panels.model_status(registry)
+    assert registry.model_id == "good"
+    assert changes(asked(registry, PICTURE.path, "What is it?"), "verdict")
+
+
+def test_a_visitor_can_only_choose_models_that_are_listed(tiny_registry: Registry, monkeypatch) -> None:
+    def said(model_id: str) -> str:
+        async def run() -> list:
+            return [shown async for shown in model_choice.choose(tiny_registry, model_id, "")]
+
+        return asyncio.run(run())[0][0]
+
+    assert "cannot load that model" in said("/etc")
+    monkeypatch.setenv("SPACE_ID", "somebody/resprune")
+    assert "cannot load that model" in said("bundled")
+    assert not tiny_registry.busy

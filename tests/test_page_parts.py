@@ -1,18 +1,31 @@
 """The parts of the page by themselves: its words, its chart, its patch map, its examples."""
 
+import json
+import re
+from collections import Counter
+from html import unescape
 from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
 import pytest
+import torch
+import zoo
 from PIL import Image
+from tiny import picture
 
-from app import chart, panels
-from app.figures import compared, duration, memory
-from app.patch_map import map_value
-from app.registry import Progress
-from app.scenes import examples, new_scene
+from app import charts, differences, handlers, panels
+from app.figures import compared, duration, memory_of
+from app.patch_map import data_address, map_value
+from app.question_side import METHODS
+from app.registry import Progress, Registry
+from app.scenes import examples, new_scene, questions_for
 from app.session import Run, Side
+from app.stored import stored_run, stored_runs
+from app.sweep import views
 from app.theme import FULL, PRUNED
+from resprune.compare import compare
+from resprune.layouts import boxes
+from resprune.settings import Settings
 
 HOSTILE = "<img src=x onerror='hacked()'> & {{value}} ${value}"
 
@@ -21,18 +34,13 @@ def answer(**changes) -> SimpleNamespace:
     """An answer of the full side, with round figures."""
     facts = {"answer": "a penguin", "tokens_total": 576, "tokens_kept": 576, "encode_ms": 30.0, "select_ms": 0.0}
     facts |= {"prefill_ms": 90.0, "ttft_ms": 125.0, "total_ms": 325.0, "kv_bytes": 4_000_000}
+    facts |= {"peak_bytes": 5_000_000, "mass": False}
     return SimpleNamespace(**facts | changes)
 
 
 def pruned(**changes) -> SimpleNamespace:
     facts = {"tokens_kept": 144, "select_ms": 10.0, "prefill_ms": 20.0, "kv_bytes": 1_000_000}
     return answer(**facts | changes)
-
-
-def done(full: SimpleNamespace, pruned: SimpleNamespace) -> Run:
-    run = Run()
-    run.sides = {"full": Side("done", full.answer, full), "pruned": Side("done", pruned.answer, pruned)}
-    return run
 
 
 @pytest.mark.parametrize(
@@ -45,33 +53,99 @@ def test_worse_is_said_as_plainly_as_better(full: float, pruned: float, said: tu
 
 def test_figures_have_units_and_three_digits_or_so() -> None:
     assert [duration(ms) for ms in (3.14, 34.4, 1240)] == ["3.1 ms", "34 ms", "1.24 s"]
-    assert [memory(count) for count in (640_000, 12_345_678, 2_500_000_000)] == ["640 kB", "12.3 MB", "2.50 GB"]
+    assert [memory_of(count) for count in (640_000, 12_345_678, 2_500_000_000)] == ["640 kB", "12.3 MB", "2.50 GB"]
 
 
 def test_the_verdict_counts_selection_against_the_pruned_side() -> None:
-    said = panels.verdict(done(answer(), pruned()))
-    assert "<b>4.0&times;</b><span>fewer visual tokens</span>" in said
-    assert "<b>3.0&times;</b><span>faster prefill, selection included</span>" in said
-    assert "<b>4.0&times;</b><span>less KV memory</span>" in said
-    assert "same answer" in said
-    slower = panels.verdict(done(answer(), pruned(select_ms=160.0, answer="a duck")))
-    assert "<b>2.0&times;</b><span>slower prefill, selection included</span>" in slower
+    said = plain(panels.verdict((answer(), pruned(mass=True))))
+    assert "4.0\u00d7 fewer 144 of 576 visual tokens with mass" in said
+    assert "3.0\u00d7 faster prefill, selection included" in said
+    assert "4.0\u00d7 smaller KV memory" in said
+    assert "= same answer" in said
+    slower = plain(panels.verdict((answer(), pruned(select_ms=160.0, answer="a duck"))))
+    assert "2.0\u00d7 slower prefill, selection included" in slower
+    assert "with mass" not in slower
     assert "different answer" in slower
 
 
+def plain(markup: str) -> str:
+    """The words of some HTML."""
+    return " ".join(unescape(re.sub("<[^>]+>", " ", markup)).replace("\xa0", " ").split())
+
+
 def test_there_is_no_verdict_on_half_a_run() -> None:
-    run = done(answer(), pruned())
-    run.sides["pruned"] = Side("decode", "a peng")
-    assert "&times;" not in panels.verdict(run)
+    run = Run()
+    run.sides = {"full": Side("done", "a penguin", answer()), "pruned": Side("decode", "a peng")}
+    assert run.answers is None
+    assert "\u00d7" not in plain(panels.verdict(run.answers))
+
+
+CHANGES = [
+    {"text": "a", "full": 0.9, "pruned": 0.9, "instead": None},
+    {"text": " <b>cat", "full": 0.8, "pruned": 0.1, "instead": " d<i>og"},
+    {"text": "", "full": 0.2, "pruned": 0.6, "instead": None},
+]
+
+
+def test_where_answers_differ_is_said_in_words_shades_and_points() -> None:
+    said = differences.strip({"differences": CHANGES})
+    assert [kind in said for kind in ('class="same"', 'class="less"', 'class="more"')] == [True] * 3
+    assert "\u221270" in plain(said) and "+40" in plain(said)
+    assert "80% with all tokens, 10% with the kept ones" in plain(said)
+    assert "1 of 3 tokens would be another word" in plain(said)
+    assert differences.END in said
+    assert "<b>cat" not in said and "<i>og" not in said
+    assert "No probability changed" in differences.strip({"differences": CHANGES[:1]})
+    assert "appears here" in differences.strip(None)
+
+
+def test_the_curve_marks_the_budget() -> None:
+    captured = [1 - 0.5**n for n in range(1, 577)]
+    figure = charts.energy(captured, 3)
+    assert (figure.data[1].x, figure.data[1].y) == ((3,), (captured[2],))
+    assert len(figure.data[0].x) <= charts.MOST_POINTS + 3
+    assert charts.energy(captured, 1000).data[1].x == (576,)
+    assert charts.energy(None, 3) is None
+
+
+def test_the_names_of_the_methods_are_those_of_the_library() -> None:
+    from resprune.methods import METHODS as known
+
+    assert set(METHODS) == set(known) == set(views.LOOKS)
+
+
+def trial(method: str | None, kept: int, text: str, agreement: float) -> SimpleNamespace:
+    settings = method and SimpleNamespace(method=method)
+    return SimpleNamespace(settings=settings, answer=pruned(answer=text, tokens_kept=kept), agreement=agreement)
+
+
+def test_a_sweep_is_a_table_of_answers_and_a_plot() -> None:
+    trials = [trial(None, 576, "two", 1), trial("resprune", 16, "two", 1), trial("random", 16, HOSTILE, 0)]
+    trials += [trial("random", 16, "two", 1), trial("random", 32, "two", 1)]
+    table = views.table(trials)
+    assert table.count("<tr>") == 3
+    assert "<img" not in table
+    assert "\u2260 50%" in plain(table) and "= same" in plain(table)
+    figure = views.plot(trials)
+    line = next(t for t in figure.data if t.name == "Random")
+    assert (list(line.x), list(line.y)) == ([16, 32], [0.5, 1])
+    assert (line.error_y.array[0], line.error_y.arrayminus[0]) == (0.5, 0.5)
+    assert views.table([]) == "" and views.plot([]) is None
 
 
 def test_what_users_and_models_write_never_becomes_markup() -> None:
+    loading, failed = Registry(HOSTILE), Registry(HOSTILE)
+    loading.progress = Progress(0.5, HOSTILE)
+    failed.failure = HOSTILE
+    failed._finished.set()
     said = [
         panels.panel("full", Side("done", HOSTILE, answer(answer=HOSTILE))),
-        panels.nouns([HOSTILE], [HOSTILE]),
+        panels.notes([HOSTILE]),
         panels.message(HOSTILE),
-        panels.model_status(HOSTILE, Progress(0.5, HOSTILE), None, None),
-        panels.model_status(HOSTILE, Progress(0.5, HOSTILE), None, HOSTILE),
+        panels.stored({"full": {"model": HOSTILE}, "made": HOSTILE, "machine": HOSTILE}),
+        panels.model_status(loading),
+        panels.model_status(failed),
+        views.progress(1, 2, HOSTILE),
     ]
     for html in said:
         assert "<img" not in html
@@ -80,7 +154,7 @@ def test_what_users_and_models_write_never_becomes_markup() -> None:
 
 def test_the_chart_adds_up_to_each_sides_total_in_its_own_colour() -> None:
     full, less = answer(), pruned(total_ms=200.0)
-    figure = chart.times(full, less)
+    figure = charts.times(full, less)
     bars = [trace for trace in figure.data if trace.showlegend is False]
     assert [trace.name for trace in bars] == ["encode", "select", "prefill", "decode"]
     assert sum(trace.x[0] for trace in bars) == pytest.approx(less.total_ms)
@@ -90,24 +164,76 @@ def test_the_chart_adds_up_to_each_sides_total_in_its_own_colour() -> None:
         assert all(trace.marker.color[row].startswith(f"rgba({red}, {green}, {blue}") for trace in bars)
 
 
-def test_the_map_has_a_box_and_a_place_in_the_order_for_each_patch(tiny) -> None:
-    _, processor = tiny
-    coords = np.stack([np.zeros(36, int), *np.divmod(np.arange(36), 6)], 1)
-    import torch
-
-    prune = SimpleNamespace(order=torch.arange(36).flip(0), coords=torch.from_numpy(coords), tokens_kept=9)
-    value = map_value(Image.new("RGB", (2000, 1000), "red"), prune, processor)
-    assert value["size"] == [2000, 1000]
-    assert value["order"] == list(range(36))[::-1]
-    assert value["kept"] == 9
-    assert value["boxes"][0] == pytest.approx([500, 0, 500 + 1000 / 6, 1000 / 6], abs=1)
-    assert value["src"].startswith("data:image/jpeg;base64,")
-    assert len(value["src"]) < 20_000, "the picture is sent no larger than it is drawn"
+def drawn_on(model, processor, settings: Settings, size: tuple[int, int] = (90, 60)) -> tuple[dict, Any]:
+    """The map of an answer of a small model, and the last update of its pruned side."""
+    image = picture(0, *size)
+    updates = list(compare(model, processor, image, "What animal is it?", settings, max_new_tokens=2))
+    return map_value(image, "What animal is it?", updates[-1], processor), updates[-1]
 
 
-def test_examples_and_a_new_scene_come_with_a_question() -> None:
+@pytest.mark.parametrize("size", [(90, 60), (50, 100)])
+def test_the_map_of_every_family_has_the_boxes_of_the_library_and_an_owner_for_each_patch(family, size) -> None:
+    model, processor = zoo.tiny(family)
+    value, update = drawn_on(model, processor, Settings(keep=0.3, mass=True), size)
+    json.dumps(value)
+    count = len(value["order"])
+    assert value["size"] == list(size)
+    assert len(value["boxes"]) == len(value["places"]) == len(value["owner"]) == len(value["ranks"]) == count
+    assert value["kept"] == value["order"][: len(value["kept"])]
+    assert [tuple(value["places"][patch]) for patch in value["kept"]] == update.prune.kept
+    expected = boxes(processor, size, update.prune.coords)
+    assert torch.tensor(value["boxes"]).sub(expected).abs().max() < 0.01
+    mass = Counter(value["owner"])
+    assert [mass[patch] for patch in value["kept"]] == update.prune.mass.int().tolist()
+    k = len(value["kept"])
+    shown = [value["order"][max(rank for rank in ranks if rank < k)] for ranks in value["ranks"]]
+    assert shown == value["owner"], "the slider at the answer's budget shows the answer"
+
+
+def test_the_map_tells_what_the_method_does_not_know(tiny) -> None:
+    for method, nested in (("uniform", False), ("random", True)):
+        value, _ = drawn_on(*tiny, Settings(keep=9, method=method, mass=True))
+        assert (value["energy"], value["captured"], value["auto"], value["relevance"]) == (None, None, None, {})
+        assert value["nested"] is nested
+        assert (value["ranks"] is not None) is nested
+        assert len(set(value["owner"])) == 9
+    value, _ = drawn_on(*tiny, Settings(keep=9))
+    assert value["owner"] is None and value["ranks"] is None, "without mass each token stands for itself"
+
+
+def test_the_automatic_budget_of_the_map_is_that_of_the_library(tiny) -> None:
+    _, update = drawn_on(*tiny, Settings(keep="auto"))
+    value, _ = drawn_on(*tiny, Settings(keep=20))
+    assert value["auto"] == update.prune.tokens_kept
+
+
+def test_a_picture_is_sent_no_larger_than_it_is_drawn() -> None:
+    sent = data_address(Image.new("RGB", (2000, 1000), "red"))
+    assert sent.startswith("data:image/jpeg;base64,")
+    assert len(sent) < 20_000
+
+
+def test_examples_and_a_new_scene_come_with_questions() -> None:
     assert len(examples()) >= 6
     assert all(example.path.is_file() and example.question.endswith("?") for example in examples())
-    image, question = new_scene()
-    assert image.size == (336, 336)
-    assert question.endswith("?")
+    assert all(1 <= len(questions_for(example, examples())) <= 3 for example in examples())
+    image, questions = new_scene()
+    assert image.width > 0
+    assert all(question.endswith(("?", ".")) for question in questions)
+
+
+def test_each_example_has_a_stored_run_that_the_page_can_show() -> None:
+    runs = stored_runs()
+    for example in examples():
+        record = stored_run(example, runs)
+        assert record is not None, f"run make stored: there is no stored run of {example}"
+        assert record["full"]["model"] == "bundled"
+        shown = handlers.show(record, panels.stored(record))
+        assert "Stored run" in shown.stored
+        assert 'data-stage="done"' in shown.pruned
+
+
+def test_a_stored_run_of_another_picture_or_question_is_not_shown() -> None:
+    record = {"picture": "gone.png", "question": "What is it?"}
+    assert stored_run(examples()[0], {("gone.png", "What is it?"): record}) is None
+    assert "appears here" in handlers.show(None).full

@@ -1,5 +1,6 @@
 """What both answers cost, drawn: stacked bars of their times, bars of their KV memory, the curve of the energy."""
 
+from math import log10
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,7 +14,7 @@ PATTERNS = {"encode": "", "select": "x", "prefill": "", "decode": "/"}
 GREY = "#6b7480"
 NO_CLICKS = {"itemclick": False, "itemdoubleclick": False}
 HEIGHT = 190
-MOST_POINTS = 240  # of a curve: more are not seen
+MOST_POINTS = 200  # of a curve: more are not seen
 
 
 def stages(answer: Any) -> dict[str, float]:
@@ -76,12 +77,15 @@ def memory(full: Any, pruned: Any) -> go.Figure:
 
 
 def energy(captured: list[float] | None, budget: int) -> go.Figure | None:
-    """The share of the energy that the first 1..N tokens hold, with one budget marked; ``None`` without energies."""
+    """The share of the energy that the first 1..N tokens hold, N on a logarithmic axis, with one budget marked.
+
+    ``None`` without energies.
+    """
     if not captured:
         return None
     total, k = len(captured), min(budget, len(captured))
-    step = -(-total // MOST_POINTS)
-    tokens = sorted({1, k, total, *range(1, total + 1, step)})
+    spaced = (round(total ** (n / MOST_POINTS)) for n in range(MOST_POINTS + 1))
+    tokens = sorted({*spaced, k, total})
     figure = go.Figure()
     line = {"color": PRUNED, "width": 2.5}
     shares = [captured[n - 1] for n in tokens]
@@ -96,29 +100,40 @@ def energy(captured: list[float] | None, budget: int) -> go.Figure | None:
     figure.add_scatter(
         x=[k],
         y=[captured[k - 1]],
-        mode="markers+text",
+        mode="markers",
         marker={"color": PRUNED, "size": 11, "line": {"color": "white", "width": 2}},
-        text=[f"<b>{captured[k - 1]:.0%}</b> with {k}"],
-        textposition="bottom right" if k < total * 0.6 else "bottom left",
         hoverinfo="skip",
         showlegend=False,
         cliponaxis=False,
     )
+    left = k * k < total  # in the left half of a logarithmic axis
+    figure.add_annotation(
+        x=log10(k),
+        y=0.1,
+        text=f"<b>{captured[k - 1]:.1%}</b> with {k}",
+        showarrow=False,
+        xanchor="left" if left else "right",
+        xshift=7 if left else -7,
+    )
+    drop = {"type": "line", "x0": k, "x1": k, "y0": 0, "y1": captured[k - 1]}
     return _styled(
         figure,
-        xaxis={"range": [0, total * 1.02], "nticks": 5},
-        yaxis={"range": [0, 1.06], "tickformat": ".0%", "nticks": 4, "gridcolor": "rgba(128,128,128,.2)"},
-        shapes=[
-            {
-                "type": "line",
-                "x0": k,
-                "x1": k,
-                "y0": 0,
-                "y1": captured[k - 1],
-                "line": {"dash": "dot", "width": 1.5, "color": GREY},
-            }
-        ],
+        xaxis={"type": "log", "range": [-0.03, log10(total) + 0.03], "tickvals": _ticks(total)},
+        yaxis={
+            "range": [0, 1.06],
+            "tickformat": ".0%",
+            "nticks": 4,
+            "gridcolor": "rgba(128,128,128,.2)",
+            "zeroline": False,
+        },
+        shapes=[drop | {"line": {"dash": "dot", "width": 1.5, "color": GREY}}],
     )
+
+
+def _ticks(total: int) -> list[int]:
+    """Powers of ten, and the number of all tokens where it is not too near to one."""
+    powers = [10**n for n in range(len(str(total)))]
+    return [*(power for power in powers if power < total / 2), total]
 
 
 def _rows(full: Any, pruned: Any) -> list[str]:

@@ -45,7 +45,7 @@ def build_comparison(registry: Registry, session: gr.State, quantization: gr.Dro
         quantization: of the model, to stand among the advanced settings.
     """
     offered = starting.Offer.load()
-    start = handlers.show(offered.record, offered.note)
+    start = starting.shown(offered.record)
     with gr.Row(elem_id="main"):
         with gr.Column(elem_id="ask-side"):
             left = build_question_side(offered, start, quantization)
@@ -81,7 +81,7 @@ def _answer_side(start: Shown) -> dict[str, gr.components.Component]:
             gr.HTML(f"<h2>{title} <span>{unit}</span></h2>", apply_default_css=False)
             return gr.Plot(getattr(start, name), show_label=False, container=False, elem_id=name, elem_classes="chart")
 
-    parts: dict[str, gr.components.Component] = {name: html(name, name) for name in ("stored", "verdict")}
+    parts: dict[str, gr.components.Component] = {name: html(name, name) for name in ("origin", "verdict")}
     with gr.Row(elem_id="answers"):
         parts |= {name: html(name, f"{name}-panel") for name in SIDES}
     parts["differences"] = html("differences", "differences")

@@ -16,7 +16,7 @@ SAME: Any = gr.skip()
 IDLE = {"ask": gr.update(interactive=True), "stop": gr.update(interactive=False)}
 BUSY = {"ask": gr.update(interactive=False), "stop": gr.update(interactive=True)}
 CLEARED = {"differences": differences.strip(None), "times": None, "memory": None, "energy": None, "notes": ""}
-NOTHING = CLEARED | {"message": "", "stored": ""}
+NOTHING = CLEARED | {"message": "", "origin": ""}
 
 
 class Shown(NamedTuple):
@@ -32,7 +32,7 @@ class Shown(NamedTuple):
     energy: Any = SAME
     notes: Any = SAME
     message: Any = SAME
-    stored: Any = SAME
+    origin: Any = SAME
     budget: Any = SAME
     ask: Any = SAME
     stop: Any = SAME
@@ -44,7 +44,7 @@ def begin(session: Session, indices: tuple[int, ...] = ()) -> Shown:
         return Shown()
     run = session.begin(indices)
     run.sides["full"].stage, run.sides["pruned"].stage = "queued", "waiting"
-    return Shown(*_panels(run), panels.verdict(None), **NOTHING, **BUSY)
+    return Shown(*_panels(run), panels.verdict(None), **NOTHING | {"origin": panels.live(None)}, **BUSY)
 
 
 def clicked(session: Session, event: gr.EventData) -> Shown:
@@ -70,7 +70,7 @@ def ask(registry: Registry, picture: str | None, question: str, session: Session
                 yield from _explained(request, session)
     except Exception as error:
         run.end("failed")
-        yield Shown(*_panels(run), message=panels.message(report(error)))
+        yield Shown(*_panels(run), message=panels.message(report(error)), origin=panels.live(None, "no answer"))
     finally:
         run.stop.set()
     yield Shown(**IDLE)
@@ -80,7 +80,12 @@ def _explained(request: asking.Request, session: Session) -> Iterator[Shown]:
     """Everything but the answers: verdict, map and curves at once, then where the answers part."""
     record = record_of(request, session.drawn)
     session.show(record)
-    yield Shown(**_facts(record), patch_map=shown_map(record), differences=differences.strip(None, busy=True))
+    yield Shown(
+        **_facts(record),
+        origin=panels.live(record),
+        patch_map=shown_map(record),
+        differences=differences.strip(None, busy=True),
+    )
     if changes := request.differences():
         session.show(with_differences(record, changes))
         yield Shown(differences=differences.strip(session.record))
@@ -100,19 +105,19 @@ def _facts(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def show(record: dict[str, Any] | None, stored: str = "") -> Shown:
+def show(record: dict[str, Any] | None, origin: str = "") -> Shown:
     """A record as the page shows it, or the empty page.
 
     Args:
         record: see :mod:`app.record`.
-        stored: where it comes from, if nobody has just asked.
+        origin: says where it comes from.
     """
     if record is None:
         idle = [panels.panel(name, Side()) for name in SIDES]
         return Shown(*idle, panels.verdict(None), None, **NOTHING, **IDLE)
     answers = dict(zip(SIDES, answers_of(record), strict=True))
     sides = [panels.panel(name, Side("done", answer.answer, answer)) for name, answer in answers.items()]
-    shown = NOTHING | _facts(record) | {"stored": stored, "differences": differences.strip(record)}
+    shown = NOTHING | _facts(record) | {"origin": origin, "differences": differences.strip(record)}
     return Shown(*sides, patch_map=shown_map(record), **shown, **IDLE)
 
 
@@ -129,7 +134,7 @@ def refused(session: Session) -> Shown:
     session.stop()
     session.run.end("failed")
     words = "Too many questions are waiting; ask again in a moment."
-    return Shown(*_panels(session.run), message=panels.message(words), **IDLE)
+    return Shown(*_panels(session.run), message=panels.message(words), origin=panels.live(None, "no answer"), **IDLE)
 
 
 def stop(session: Session) -> Shown:
@@ -138,8 +143,8 @@ def stop(session: Session) -> Shown:
     if not session.run:
         return Shown()
     session.run.end("stopped")
-    known = differences.strip(session.record)
-    return Shown(*_panels(session.run), differences=known, message="", **IDLE)
+    said = {} if session.record else {"origin": panels.live(None, "stopped")}
+    return Shown(*_panels(session.run), differences=differences.strip(session.record), message="", **said, **IDLE)
 
 
 def forget(session: Session) -> Shown:

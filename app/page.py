@@ -1,5 +1,7 @@
 """The page: a header, the comparison, and the tabs below it, each in a module of its own."""
 
+from pathlib import Path
+
 import gradio as gr
 
 from app import api, model_choice
@@ -10,6 +12,7 @@ from app.report.tab import build_report
 from app.session import Session
 from app.sweep.tab import build_sweep
 
+HELP = Path(__file__).parent / "static" / "help.html"
 ABOUT = (
     "Same question, fewer tokens. A model cuts a picture into patches and reads each as one <b>visual token</b>; most "
     "say the same thing twice. ResPrune keeps the few that say something new, and the same model answers again."
@@ -23,7 +26,7 @@ def build(registry: Registry) -> gr.Blocks:
     with gr.Blocks(title="ResPrune", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as demo:
         session = gr.State(Session())
         with gr.Row(elem_id="top"):
-            gr.HTML(f"<h1>ResPrune</h1><p>{ABOUT}</p>", elem_id="about", apply_default_css=False)
+            gr.HTML(f"<h1>ResPrune</h1><p>{ABOUT}</p>{HELP.read_text()}", elem_id="about", apply_default_css=False)
             with gr.Column(elem_id="which"):
                 parts = model_choice.build_model_choice(registry)
         comparison = build_comparison(registry, session, parts[2])

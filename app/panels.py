@@ -101,7 +101,9 @@ def _selection(answer: Any) -> str:
 
 
 def _peak(answer: Any) -> str:
-    return "unknown" if answer.peak_bytes is None else memory_of(answer.peak_bytes)
+    if answer.peak_bytes is None:
+        return "unknown"
+    return memory_of(answer.peak_bytes) if answer.peak_bytes >= 1e5 else "&lt; 0.1 MB"
 
 
 def verdict(answers: tuple[Any, Any] | None) -> str:
@@ -138,13 +140,20 @@ def notes(lines: list[str]) -> str:
     return f'<div class="notes">{"".join(f"<p>{escape(line)}</p>" for line in lines)}</div>' if lines else ""
 
 
+def live(record: dict[str, Any] | None, state: str = "under way") -> str:
+    """That somebody has just asked: where the figures come from, or how it stands while there are none."""
+    facts = f"of {_ran(record)}, just now" if record else state
+    return f'<p class="origin"><b>Live run</b> <span>{facts}</span></p>'
+
+
 def stored(record: dict[str, Any]) -> str:
     """That nobody has just asked: where and when the comparison on the page was run."""
-    facts = f"{record['full']['model']} model, {record['made'][:10]}, {record['machine']}"
-    return (
-        f'<p class="stored" role="note"><b>Stored run</b> <span>of this page: {escape(facts)}. '
-        f"Ask to run it here and now.</span></p>"
-    )
+    facts = f"of {_ran(record)} on {escape(record['made'][:10])}; ask to run it here and now"
+    return f'<p class="origin stored" role="note"><b>Stored run</b> <span>{facts}</span></p>'
+
+
+def _ran(record: dict[str, Any]) -> str:
+    return escape(f"{record['full']['model']} on {record['machine']}")
 
 
 def message(text: str) -> str:

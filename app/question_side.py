@@ -99,14 +99,12 @@ def _advanced(quantization: gr.Dropdown) -> list[gr.components.Component]:
     """What hardly anybody changes, folded away."""
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         with gr.Row():
-            alpha = gr.Slider(0, 3, OPTIONS.alpha, step=0.1, label="Alpha: weight of the question", buttons=[])
-            sign = gr.Radio([("relevant", 1), ("others", -1)], value=OPTIONS.sign, label="Prefer tokens that are")
+            alpha = gr.Slider(0, 3, OPTIONS.alpha, step=0.1, label="Alpha", buttons=[])
+            sign = gr.Radio([("relevant", 1), ("others", -1)], value=OPTIONS.sign, label="Prefer")
         with gr.Row():
-            positions = gr.Radio(["original", "sequential"], value=OPTIONS.positions, label="Positions of kept tokens")
+            positions = gr.Radio(["original", "sequential"], value=OPTIONS.positions, label="Positions")
             quantization.render()
         with gr.Row():
-            seed = gr.Number(OPTIONS.seed, precision=0, minimum=0, maximum=2**31, label="Seed of random choices")
-            length = gr.Slider(
-                1, LONGEST, OPTIONS.max_new_tokens, step=1, label="Longest answer, in tokens", buttons=[]
-            )
+            seed = gr.Number(OPTIONS.seed, precision=0, minimum=0, maximum=2**31, label="Seed of random")
+            length = gr.Slider(1, LONGEST, OPTIONS.max_new_tokens, step=1, label="Longest answer", buttons=[])
     return [alpha, sign, positions, seed, length]

@@ -27,10 +27,10 @@ class Offer:
         """The stored run of the first example."""
         return stored_run(self.examples[0], self.runs)
 
-    @property
-    def note(self) -> str:
-        """What is said of it."""
-        return panels.stored(self.record) if self.record else ""
+
+def shown(record: dict[str, Any] | None) -> handlers.Shown:
+    """A stored run as the page shows it, or the empty page."""
+    return handlers.show(record, panels.stored(record) if record else "")
 
 
 def pick(offered: Offer, index: int, session: Session) -> tuple:
@@ -39,8 +39,8 @@ def pick(offered: Offer, index: int, session: Session) -> tuple:
     session.leave()
     record = stored_run(example, offered.runs)
     session.show(record)
-    shown = handlers.show(record, panels.stored(record) if record else "")
-    return str(example.path), example.question, samples(questions_for(example, offered.examples)), *shown
+    questions = samples(questions_for(example, offered.examples))
+    return str(example.path), example.question, questions, *shown(record)
 
 
 def compose(session: Session) -> tuple:

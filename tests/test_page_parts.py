@@ -142,7 +142,10 @@ def test_what_users_and_models_write_never_becomes_markup() -> None:
         panels.panel("full", Side("done", HOSTILE, answer(answer=HOSTILE))),
         panels.notes([HOSTILE]),
         panels.message(HOSTILE),
-        panels.stored({"full": {"model": HOSTILE}, "made": HOSTILE, "machine": HOSTILE}),
+        *(
+            say({"full": {"model": HOSTILE}, "made": HOSTILE, "machine": HOSTILE})
+            for say in (panels.live, panels.stored)
+        ),
         panels.model_status(loading),
         panels.model_status(failed),
         views.progress(1, 2, HOSTILE),
@@ -229,7 +232,7 @@ def test_each_example_has_a_stored_run_that_the_page_can_show() -> None:
         assert record is not None, f"run make stored: there is no stored run of {example}"
         assert record["full"]["model"] == "bundled"
         shown = handlers.show(record, panels.stored(record))
-        assert "Stored run" in shown.stored
+        assert "Stored run" in shown.origin
         assert 'data-stage="done"' in shown.pruned
 
 

@@ -64,9 +64,9 @@ STAGES = (
     Stage("tower-168", 21, 300, 168, 48, False, 0.6, 1.0, muon=2e-3, adamw=1.5e-3, decay_from=0.8, micro=24),
     Stage("tower-336", 22, 240, 336, 16, False, 0.5, 1.0, muon=1.5e-3, adamw=1e-3, decay_from=0.5, micro=4),
     # The tower names patches well by now: what is left to learn lies in the language model, at a rate too high for it.
-    Stage("language-168", 23, 400, 168, 24, True, 0.05, 0.3, muon=3e-3, adamw=1.5e-3, decay_from=1.0, tower=False),
+    Stage("language-168", 23, 300, 168, 24, True, 0.05, 0.3, muon=3e-3, adamw=1.5e-3, decay_from=1.0, tower=False),
     Stage(
-        "language-336", 24, 700, 336, 16, True, 0.0, 0.3, muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False
+        "language-336", 24, 600, 336, 16, True, 0.0, 0.3, muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False
     ),
 )
 SMOKE = (
@@ -327,6 +327,7 @@ def main() -> None:
     composer = Composer(args.sprites)
     student = Student(composer)
     dtype = agreed(faster_on_cpu())
+    print(f"computing in {dtype}", flush=True)
     if args.init:
         begin_from(student.model, student.tokenizer, args.init)
     for stage in SMOKE if args.smoke else STAGES:

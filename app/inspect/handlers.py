@@ -32,6 +32,7 @@ class Shown(NamedTuple):
     pair: Any = SAME
     tally: Any = SAME
     judged: Any = SAME
+    moves: Any = SAME
 
 
 class View(NamedTuple):
@@ -138,7 +139,7 @@ def look(store: Store, key: str, *view: Any, step: int = 0) -> Shown:
     job, seen = store.open(key), View(*view)
     chosen = numbers(job, seen.only, seen.sort)
     page = max(0, min(views.pages(chosen) - 1, int(seen.page) + step))
-    return Shown(grid=views.grid(job, chosen, page), page=page)
+    return Shown(grid=views.grid(job, chosen, page), page=page, moves=gr.update(visible=views.pages(chosen) > 1))
 
 
 @told

@@ -57,11 +57,11 @@ def build_inspect(registry: Registry, comparison: Comparison) -> None:
     status = gr.HTML(views.NO_JOB, elem_id="inspect-status", apply_default_css=False)
     with gr.Column(visible=False, elem_id="inspect-results") as results, gr.Tabs():
         with gr.Tab("Results", id="results"):
-            view, grid, moves = _results(store, key)
+            view, grid, moving, moves = _results(store, key)
         with gr.Tab("Blind vote", id="vote") as voting:
             pair, tally, choices = _ballot()
     judged = gr.State(None)
-    shown = list(handlers.Shown(key, status, message, results, grid, view[2], pair, tally, judged))
+    shown = list(handlers.Shown(key, status, message, results, grid, view[2], pair, tally, judged, moving))
 
     queued = HIDDEN | {"concurrency_id": "inspect", "concurrency_limit": JOBS_AT_ONCE}
     begin = partial(handlers.start, registry, store)
@@ -86,8 +86,8 @@ def build_inspect(registry: Registry, comparison: Comparison) -> None:
     endpoints.add(registry, store)
 
 
-def _results(store: Store, key: gr.Textbox) -> tuple[list, gr.HTML, list[gr.Button]]:
-    """The grid, and how it is looked at: filter, order, page."""
+def _results(store: Store, key: gr.Textbox) -> tuple[list, gr.HTML, gr.Row, list[gr.Button]]:
+    """The grid, and how it is looked at: filter, order, page, and the buttons to the pages beside it."""
     with gr.Row(elem_id="inspect-view"):
         only = gr.Radio(
             [("All", "all"), ("Different answers", "different"), ("Not answered", "errors")],
@@ -106,9 +106,9 @@ def _results(store: Store, key: gr.Textbox) -> tuple[list, gr.HTML, list[gr.Butt
             write = partial(handlers.take, store, format=form)
             save_button(f"Save {form.upper()}", f"inspect-{form}", write, key, size="sm", min_width=110)
     grid = gr.HTML(elem_id="inspect-grid", apply_default_css=False)
-    with gr.Row(elem_id="inspect-moves"):
+    with gr.Row(elem_id="inspect-moves", visible=False) as moving:
         moves = [gr.Button(name, size="sm", min_width=110) for name in ("Earlier", "Further")]
-    return [only, sort, page], grid, moves
+    return [only, sort, page], grid, moving, moves
 
 
 def _ballot() -> tuple[gr.HTML, gr.HTML, dict[gr.Button, str]]:

@@ -116,10 +116,10 @@ def _cost(result: dict[str, Any]) -> str:
     prefill = words if words == "the same prefill" else f"prefill {times}&times; {words}"
     times_less = math.exp(abs(result["change"]))
     more_or_less = "less" if result["change"] > 0 else "more"
-    changed = "as likely as before" if times_less < 1.005 else f"{times_less:.3g}&times; {more_or_less} likely"
+    changed = "as likely as before" if times_less < 1.005 else f"{times_less:.3g}&times; {more_or_less} likely a token"
     return (
         f'<p class="cost">{pruned["tokens_kept"]} of {pruned["tokens_total"]} tokens &middot; {prefill} &middot; '
-        f'<span title="{MEASURE}">{changed}</span></p>'
+        f'<span title="{MEASURE}">full answer {changed}</span></p>'
     )
 
 

@@ -7,10 +7,12 @@ from typing import Any
 import gradio as gr
 
 from app import handlers, panels
-from app.comparison import HIDDEN, Comparison
+from app.comparison import AT_ONCE, Comparison
 from app.downloads import download, save_button
 from app.endpoints import told
 from app.failures import Refused, report
+from app.question_side import METHODS
+from app.record import shown_map
 from app.registry import Registry
 from app.report import endpoints
 from app.report.document import to_html
@@ -22,6 +24,7 @@ ABOUT = (
     "settings, versions and the machine. It opens in any browser, asks no server for anything, and names neither you "
     "nor a folder. The <b>data</b> behind it, as JSON, can be opened here again, by anybody.</p>"
 )
+OPTIONS = ("mass", "method", "alpha", "sign", "positions", "seed", "max_new_tokens")  # the budget is an output
 NOTHING = "There is no finished comparison yet; ask first."
 NAMES = {to_html: "resprune-report.html", to_json: "resprune-report.json"}
 
@@ -40,7 +43,10 @@ def build_report(registry: Registry, comparison: Comparison) -> None:
         )
     message = gr.HTML(elem_id="report-message", apply_default_css=False)
     shown = [message, comparison.picture, comparison.question, *comparison.options[1:], *comparison.outputs]
-    file.upload(show, [file, comparison.session], shown, queue=False, **HIDDEN)
+    opened = file.upload(show, [file, comparison.session], shown, **AT_ONCE)
+    file.upload(None, cancels=comparison.done, api_visibility="private")
+    drawn = comparison.outputs[handlers.Shown._fields.index("patch_map")]
+    opened.then(redraw, comparison.session, drawn, **AT_ONCE)
     endpoints.add(registry)
 
 
@@ -57,19 +63,24 @@ def save(write: Any, session: Session) -> str:
 
 def show(path: str, session: Session) -> list[Any]:
     """A report's data as the page shows them, or why not: then the page stays as it is."""
-    options = 7  # beside the budget, which is among the outputs
     try:
         record = read(path)
         picture = picture_of(record)
     except Exception as error:
-        return [panels.message(report(error)), gr.skip(), gr.skip(), *[gr.skip()] * options, *handlers.Shown()]
+        return [panels.message(report(error)), gr.skip(), gr.skip(), *[gr.skip()] * len(OPTIONS), *handlers.Shown()]
     session.leave()
     session.show(record)
     given, note = record["options"], panels.stored(record)
-    names = ("mass", "method", "alpha", "sign", "positions", "seed", "max_new_tokens")
+    if given["method"] not in METHODS:  # a choice by hand, or a method that the page does not offer
+        given = given | {"method": gr.skip()}
     budget = gr.update(maximum=len(record["map"]["order"]), value=len(record["map"]["kept"]))
-    outputs = handlers.show(record, note)._replace(budget=budget)
-    return ["", picture, record["question"], *(given[name] for name in names), *outputs]
+    outputs = handlers.show(record, note)._replace(budget=budget, patch_map=gr.skip())
+    return ["", picture, record["question"], *(given[name] for name in OPTIONS), *outputs]
+
+
+def redraw(session: Session) -> Any:
+    """The map on the page, once the slider that it reads stands where the report says."""
+    return shown_map(session.record) if session.record else gr.skip()
 
 
 def read(path: str) -> dict[str, Any]:

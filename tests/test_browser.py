@@ -40,6 +40,19 @@ WATCH_STAGES = """() => {
   const options = { childList: true, subtree: true, characterData: true };
   new MutationObserver(note).observe(document.querySelector("#answers"), options);
 }"""
+# Milliseconds of each of a hundred moves of the slider, one a frame: the map, the readout and all that goes with them.
+REDRAWS = """async () => {
+  const range = document.querySelector("#budget input[type=range]");
+  const taken = [];
+  for (let n = 0; n < 100; n++) {
+    await new Promise(requestAnimationFrame);
+    range.value = 1 + (n * 37) % 576;
+    const began = performance.now();
+    range.dispatchEvent(new Event("input", { bubbles: true }));
+    taken.push(performance.now() - began);
+  }
+  return taken;
+}"""
 FILE_EVENT = """([target, kind, bytes, name, type]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
@@ -49,6 +62,9 @@ FILE_EVENT = """([target, kind, bytes, name, type]) => {
     ? new ClipboardEvent("paste", { ...init, clipboardData: transfer })
     : new DragEvent("drop", { ...init, dataTransfer: transfer }));
 }"""
+
+
+SCREENS = [(390, 844), (820, 1180), (1440, 900), (2560, 1440)]
 
 
 @pytest.fixture(scope="module")
@@ -77,25 +93,64 @@ def text(page: Page, selector: str) -> str:
     return page.locator(selector).inner_text()
 
 
-def test_a_question_is_answered_twice_and_all_of_it_is_seen_at_once(browser: Browser, address: str) -> None:
+def pixels(page: Page, side: int = 24) -> np.ndarray:
+    """The canvas's colour at the middle of each patch."""
+    return np.array(page.evaluate(MIDDLES, side), dtype=int)
+
+
+def mode(page: Page, name: str) -> None:
+    page.click(f".modes [data-name={name}]")
+
+
+def over(page: Page, patch: int, side: int = 24) -> tuple[float, float]:
+    """Where the middle of a patch is on the screen."""
+    box = page.locator("#patch-map canvas").bounding_box()
+    row, col = divmod(patch, side)
+    return box["x"] + (col + 0.5) * box["width"] / side, box["y"] + (row + 0.5) * box["height"] / side
+
+
+def test_nobody_meets_an_empty_page_and_the_first_click_replaces_what_was_stored(
+    browser: Browser, address: str
+) -> None:
     with watched(browser, address) as page:
+        page.wait_for_selector("#times .bartext", state="attached")
+        assert "Stored run" in text(page, "#origin")
+        assert text(page, ".panel.full .answer") and text(page, ".panel.pruned .answer")
+        assert page.locator(".differences li").count() > 0
+        assert page.locator("#patch-map canvas").is_visible()
         page.wait_for_selector(".model.ready")
-        shoot(page, "ready")
+        shoot(page, "stored")
         ask(page)
+        assert "Live run" in text(page, "#origin")
+        assert page.locator(".stored").count() == 0
         assert text(page, ".panel.full .answer")
-        assert text(page, ".panel.pruned .answer")
         assert text(page, ".panel.full .count") == "all 576 visual tokens"
         assert text(page, ".panel.pruned .count") == "128 of 576 visual tokens"
         assert "4.5\N{MULTIPLICATION SIGN}" in text(page, ".verdict")
-        assert "butterfly" in text(page, "#nouns")
         assert "\N{EN DASH}" not in text(page, ".panel.full .figures") + text(page, ".panel.pruned .figures")
-        assert page.locator("#patch-map canvas").is_visible()
-        assert page.locator("#chart svg.main-svg").first.bounding_box()["height"] > 150
-        assert page.locator("#chart .bars path").count() >= 7, "each stage of both sides has a bar"
-        boxes = [page.locator(part).bounding_box() for part in ("#times", "#nouns")]
-        assert max(box["y"] + box["height"] for box in boxes) <= 900, "nothing important lies below a laptop's screen"
+        for chart in ("times", "memory", "energy"):
+            assert page.locator(f"#{chart} svg.main-svg").first.bounding_box()["height"] > 150
+        assert page.locator("#times .bars path").count() >= 7, "each stage of both sides has a bar"
+        for part in ("#ask", "#verdict", "#answers", "#differences", "#budget"):
+            box = page.locator(part).bounding_box()
+            assert box["y"] + box["height"] <= 900, f"{part} lies below a laptop's screen"
         assert not scrolls_sideways(page)
         shoot(page, "answered")
+        page.click(".help summary")
+        shoot(page, "help")
+
+
+def test_every_example_is_answered_already(browser: Browser, address: str) -> None:
+    with watched(browser, address) as page:
+        for number, example in enumerate(examples()[:3]):
+            page.locator("#examples button").nth(number).click()
+            page.wait_for_function(
+                "(q) => document.querySelector('#question textarea').value === q", arg=example.question
+            )
+            page.wait_for_selector(".origin.stored")
+            assert page.locator(".panel.pruned[data-stage=done]").count() == 1
+        page.locator("#suggested button").first.click()
+        page.wait_for_function("(q) => document.querySelector('#question textarea').value !== q", arg=example.question)
 
 
 def test_the_slider_redraws_exactly_the_kept_patches_without_the_server(browser: Browser, address: str) -> None:
@@ -104,29 +159,125 @@ def test_the_slider_redraws_exactly_the_kept_patches_without_the_server(browser:
     answer = Client(address, verbose=False).predict(picture, example.question, "128", api_name="/compare")
     kept = [row * 24 + col for _, row, col in answer[2]["pruned"]["kept"]]
     with watched(browser, address) as page:
+        page.uncheck("#mass input")
         ask(page)
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
         colours = {}
         for tokens in (576, 128, 40):
             budget(page, tokens)
-            colours[tokens] = np.array(page.evaluate(MIDDLES, 24), dtype=int)
+            colours[tokens] = pixels(page)
         assert requests == []
         for tokens in (128, 40):
             unchanged = (colours[tokens] == colours[576]).all(1)
             assert set(np.flatnonzero(unchanged)) == set(kept[:tokens])
         assert page.locator("#patch-map .readout").text_content().startswith("40 of 576")
         assert "The answer used 128" in text(page, "#patch-map .hint")
-        shoot(page, "slider")
+        page.click("#patch-map .auto")
+        wanted = int(text(page, "#patch-map .auto").split()[-1])
+        page.wait_for_function("(n) => document.querySelector('#budget input[type=number]').value == n", arg=wanted)
+        assert page.locator("#patch-map .readout b").text_content() == str(wanted)
+
+
+def test_the_map_shows_order_energy_and_relevance_and_tells_of_the_patch_under_the_pointer(
+    browser: Browser, address: str
+) -> None:
+    with watched(browser, address) as page:
+        ask(page)
+        drawn = {}
+        for name in ("kept", "order", "energy", "relevance"):
+            mode(page, name)
+            drawn[name] = pixels(page)
+            shoot(page, f"map-{name}")
+        names = list(drawn)
+        assert all((drawn[a] != drawn[b]).any() for n, a in enumerate(names) for b in names[:n])
+        page.locator(".asked button").first.click()
+        assert page.locator(".asked button[aria-pressed=true]").count() == 1
+        assert page.locator(".modes [aria-pressed=true]").get_attribute("data-name") == "relevance"
+        mode(page, "kept")
+        page.mouse.move(*over(page, 0))
+        told = text(page, "#patch-map .about")
+        assert all(word in told for word in ("Rank", "of 576", "Residual energy", "Near", "Box 0, 0 to"))
+        page.locator("#patch-map summary").click()
+        rows = page.locator("#patch-map tbody tr")
+        assert rows.count() == 128
+        stands = [int(row) for row in page.locator("#patch-map tbody td:nth-last-child(2)").all_inner_texts()]
+        assert sum(stands) == 576, "the kept patches stand for all"
+        first = re.findall(r"\d+", rows.first.locator("td").first.inner_text())
+        patch = (int(first[0]) - 1) * 24 + int(first[1]) - 1
+        page.mouse.move(*over(page, patch))
+        assert "Kept" in text(page, "#patch-map .about") and "1 of 576" in text(page, "#patch-map .about")
+        shoot(page, "map-hover")
+
+
+def test_patches_are_added_and_removed_by_pointer_and_keys_and_answered_with(browser: Browser, address: str) -> None:
+    with watched(browser, address) as page:
+        budget(page, 40)
+        ask(page)
+        canvas = page.locator("#patch-map canvas")
+        canvas.focus()
+        page.keyboard.press("ArrowRight")  # to the first patch
+        page.keyboard.press("ArrowRight")
+        assert "Box 14, 0 to 28, 14" in text(page, "#patch-map .about")
+        page.keyboard.press("ArrowDown")
+        before = text(page, "#patch-map .about").split()[0]
+        page.keyboard.press("Space")
+        assert text(page, "#patch-map .about").split()[0] != before
+        count = int(page.locator("#patch-map .readout b").text_content())
+        assert count == 41 if before == "Dropped" else 39
+        page.mouse.click(*over(page, 300))
+        assert int(page.locator("#patch-map .readout b").text_content()) != count
+        count = int(page.locator("#patch-map .readout b").text_content())
+        page.evaluate("document.querySelectorAll('.panel').forEach((panel) => (panel.dataset.old = ''))")
+        page.click(".exactly")
+        page.wait_for_selector(".panel.pruned[data-stage=done]:not([data-old])")
+        page.wait_for_selector("#ask:not([disabled])")
+        assert text(page, ".panel.pruned .count") == f"{count} of 576 visual tokens"
+        assert page.locator("#patch-map .readout b").text_content() == str(count)
+        budget(page, 64)
+        assert page.locator("#patch-map .readout b").text_content() == "64", "the order is still there"
+        ask(page)
+        assert text(page, ".panel.pruned .count") == "64 of 576 visual tokens"
+
+
+def test_a_redraw_takes_less_than_a_frame(browser: Browser, address: str) -> None:
+    with watched(browser, address) as page:
+        page.wait_for_selector("#times .bartext", state="attached")
+        for name in ("kept", "order", "energy", "relevance"):
+            mode(page, name)
+            taken = page.evaluate(REDRAWS)
+            assert np.median(taken) < 16, name
+            print(f"redraw in mode {name}: median {np.median(taken):.2f} ms, most {max(taken):.2f} ms")
+
+
+def test_a_sweep_runs_with_progress_and_is_cancelled(browser: Browser, address: str, registry: Registry) -> None:
+    with watched(browser, address) as page:
+        page.wait_for_selector(".model.ready")
+        page.get_by_role("tab", name="Sweep").click()
+        page.fill("#sweep-budgets input, #sweep-budgets textarea", "16, 64")
+        page.click("#sweep-run")
+        page.wait_for_selector(".sweep-progress.over")
+        assert "15 of 15 answers" in text(page, ".sweep-progress")
+        assert page.locator(".sweep-table tbody tr").count() == 5
+        assert page.locator("#sweep-plot .scatterlayer .trace").count() == 10
+        shoot(page, "sweep", full=True)
+        with slowed(registry, 0.2):
+            page.click("#sweep-run")
+            page.wait_for_selector(".sweep-table td:not(:empty)")
+            page.click("#sweep-cancel")
+            page.wait_for_selector(".sweep-progress.over")
+        assert "stopped" in text(page, ".sweep-progress")
+        ask(page)
 
 
 def test_only_what_the_model_saw_of_a_wide_picture_is_bright(browser: Browser, address: str, tmp_path: Path) -> None:
     Image.fromarray(np.full((100, 300, 3), 200, np.uint8)).save(tmp_path / "wide.png")
     with watched(browser, address) as page:
+        page.uncheck("#mass input")
         upload(page, tmp_path / "wide.png")
         budget(page, 576)
         ask(page, "What is this?")
-        red = np.array(page.evaluate(MIDDLES, 30))[:, 0].reshape(30, 30)  # of a canvas three times as wide as high
+        red = pixels(page, 30)[:, 0].reshape(30, 30)  # of a canvas three times as wide as high
         assert (red[:, 10:20] == 200).all(), "the middle third was seen"
         assert (red[:, :9] < 150).all() and (red[:, 21:] < 150).all(), "the rest was cropped away"
         assert "cut off before the model saw" in text(page, "#patch-map .hint")
@@ -182,8 +333,8 @@ def test_waiting_is_never_blank(browser: Browser, address: str, registry: Regist
 
 def upload(page: Page, path: Path) -> None:
     """Clear the picture as a user would, and choose another file."""
-    if page.locator("#picture img").count():
-        page.get_by_label("Remove Image").click()
+    if page.locator("#patch-map canvas").is_visible():
+        page.click("#patch-map .change")
         page.wait_for_selector("#picture img", state="detached")
     page.locator("#picture input[type=file]").set_input_files(path)
     page.wait_for_selector("#picture img")
@@ -200,8 +351,8 @@ def test_a_file_that_is_no_picture_is_named_and_the_next_question_is_answered(
         assert "no picture" in text(page, ".message")
         shoot(page, "refused")
         page.locator("#examples button").nth(1).click()
-        page.wait_for_function("document.querySelector('#question textarea').value.includes('cars')")
         page.wait_for_selector(".message", state="detached")
+        page.wait_for_selector("#picture img", state="attached")
         ask(page)
 
 
@@ -241,8 +392,10 @@ def test_what_a_user_types_never_becomes_markup(browser: Browser, address: str) 
     with watched(browser, address) as page:
         ask(page, question)
         page.wait_for_timeout(300)
+        page.locator(".asked button").first.click()
         assert page.evaluate("window.hacked") is None
-        assert page.locator("#nouns b, #nouns img, #answers b, #answers img").count() == 0
+        assert page.locator(".asked b, #ask-side img[src=x], #answers b, #answers img").count() == 0
+        assert "<img src=x" in text(page, ".asked")
 
 
 def test_two_visitors_get_each_their_own(browser: Browser, address: str) -> None:
@@ -250,14 +403,18 @@ def test_two_visitors_get_each_their_own(browser: Browser, address: str) -> None
         budget(one, 64)
         budget(other, 200)
         other.locator("#examples button").nth(1).click()
-        other.wait_for_function("document.querySelector('#question textarea').value.includes('cars')")
+        other.wait_for_function(
+            "(q) => document.querySelector('#question textarea').value === q", arg=examples()[1].question
+        )
         for page in (one, other):
+            page.evaluate("document.querySelectorAll('.panel').forEach((panel) => (panel.dataset.old = ''))")
             page.click("#ask")
-        other.wait_for_selector(".panel.full[data-stage]:not([data-stage=idle])")
-        for page, tokens, noun in ((one, 64, "butterfly"), (other, 200, "cars")):
-            page.wait_for_selector(".panel.pruned[data-stage=done]")
+        other.wait_for_selector(".panel.full[data-stage]:not([data-old])")
+        for page, tokens, example in ((one, 64, examples()[0]), (other, 200, examples()[1])):
+            page.wait_for_selector(".panel.pruned[data-stage=done]:not([data-old])")
+            page.wait_for_selector("#ask:not([disabled])")
             assert text(page, ".panel.pruned .count") == f"{tokens} of 576 visual tokens"
-            assert noun in text(page, "#nouns")
+            assert text(page, ".asked").split() == example.question.split()
 
 
 def test_the_page_is_there_while_the_model_loads_and_a_question_waits(browser: Browser) -> None:
@@ -279,15 +436,21 @@ def test_the_page_is_there_while_the_model_loads_and_a_question_waits(browser: B
         go_on.set()
         page.wait_for_selector(".panel.pruned[data-stage=done]")
         page.wait_for_selector(".model.ready")
+        page.locator("#choice input").click()
+        page.wait_for_selector("#choice ul li")
+        assert page.locator("#choice ul li").count() > 20, "the models of the catalogue, each with its memory"
+        assert all(re.search(r"\d [MG]B$", line.strip()) for line in page.locator("#choice ul li").all_inner_texts())
+        shoot(page, "models")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (820, 1180), (1440, 900), (2560, 1440)])
-def test_it_fits_every_screen(browser: Browser, address: str, width: int, height: int, theme: str) -> None:
-    with watched(browser, address, width, height, theme) as page:
-        assert not scrolls_sideways(page)
+def test_it_fits_every_screen(browser: Browser, address: str, theme: str) -> None:
+    with watched(browser, address, 1440, 900, theme) as page:
         ask(page)
-        assert not scrolls_sideways(page)
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (max(map(int, re.findall(r"\d+", background)[:3])) < 60) == (theme == "dark")
-        shoot(page, f"{width}-{theme}", full=True)
+        for width, height in SCREENS:
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(300)
+            assert not scrolls_sideways(page), width
+            shoot(page, f"{width}-{theme}", full=True)

@@ -6,8 +6,10 @@ const NUMBERED = 21; // CSS pixels along a patch from which on numbers are legib
 const CIVIDIS = [[0, 34, 78], [50, 66, 111], [88, 99, 112], [124, 123, 120], [162, 150, 114], [206, 182, 92], [254, 232, 56]];
 
 let picture = null; // its Image
-let dimmed = null; // the picture as dropped patches look, at the canvas's size
+let bright = null; // the picture as kept patches look, at the canvas's size
+let dimmed = null; // and as dropped ones do
 let frame = null; // left, top, right, bottom in pixels of the picture: it, and what of the patches lies outside
+let rimColour = ""; // read once: asking for a style while the page changes lays all of it out again
 let scale = 1; // screen pixels a pixel of the picture
 
 // Size the canvas to the picture as large as the stage allows, in the screen's own pixels.
@@ -28,8 +30,18 @@ function fit() {
   canvas.width = Math.max(1, Math.round(wide * css * devicePixelRatio));
   canvas.height = Math.max(1, Math.round(high * css * devicePixelRatio));
   scale = canvas.width / wide;
-  dim();
+  rimColour = getComputedStyle(element).getPropertyValue("--pruned");
+  bright = layer(paint);
+  dimmed = layer(dim);
   draw();
+}
+
+// A canvas of the same size, painted once and copied from as often as anything moves.
+function layer(painting) {
+  const made = document.createElement("canvas");
+  [made.width, made.height] = [canvas.width, canvas.height];
+  painting(made.getContext("2d"));
+  return made;
 }
 
 // Box edges on whole pixels, so that neighbours share them and no seam shows.
@@ -45,27 +57,25 @@ function paint(context) {
 }
 
 // Dropped patches: grey and dark. What the processor cropped away, and the model never saw: hatched as well.
-function dim() {
-  dimmed = document.createElement("canvas");
-  [dimmed.width, dimmed.height] = [canvas.width, canvas.height];
-  const c = dimmed.getContext("2d");
+function dim(c) {
+  const { width, height } = canvas;
   paint(c);
   c.globalCompositeOperation = "saturation";
   c.fillStyle = "#808080";
-  c.fillRect(0, 0, dimmed.width, dimmed.height);
+  c.fillRect(0, 0, width, height);
   c.globalCompositeOperation = "source-over";
   c.fillStyle = "rgba(14, 18, 26, 0.72)";
-  c.fillRect(0, 0, dimmed.width, dimmed.height);
+  c.fillRect(0, 0, width, height);
   const unseen = new Path2D();
-  unseen.rect(0, 0, dimmed.width, dimmed.height);
+  unseen.rect(0, 0, width, height);
   map.boxes.forEach((_, patch) => shownHere(patch) && unseen.rect(...box(patch)));
   c.clip(unseen, "evenodd");
   c.strokeStyle = "rgba(255, 255, 255, 0.25)";
   c.lineWidth = devicePixelRatio;
-  for (let x = -dimmed.height; x < dimmed.width; x += 9 * devicePixelRatio) {
+  for (let x = -height; x < width; x += 9 * devicePixelRatio) {
     c.beginPath();
-    c.moveTo(x, dimmed.height);
-    c.lineTo(x + dimmed.height, 0);
+    c.moveTo(x, height);
+    c.lineTo(x + height, 0);
     c.stroke();
   }
 }
@@ -83,19 +93,17 @@ function draw() {
 }
 
 function rims(c, patches) {
-  c.fillStyle = getComputedStyle(element).getPropertyValue("--pruned");
+  c.fillStyle = rimColour;
   const rim = OUTLINE * devicePixelRatio;
   for (const [x, y, w, h] of patches.map(box)) c.fillRect(x - rim, y - rim, w + 2 * rim, h + 2 * rim);
 }
 
 function brighten(c, patches) {
   rims(c, patches);
-  const windows = new Path2D();
-  for (const patch of patches) windows.rect(...box(patch));
-  c.save();
-  c.clip(windows);
-  paint(c);
-  c.restore();
+  for (const patch of patches) {
+    const [x, y, w, h] = box(patch);
+    if (w && h) c.drawImage(bright, x, y, w, h, x, y, w, h);
+  }
 }
 
 function ramp(t) {

@@ -120,7 +120,7 @@ for (const name of ["dragover", "drop"]) {
 
 new ResizeObserver(() => {
   fit();
-  readout();
+  automatic();
 }).observe(figure);
 watch("value", show);
 (function start() {

@@ -14,9 +14,11 @@ const MODES = {
 
 let map = null; // what the server sent, see app/patch_map.py
 let rank = []; // of each patch: its place in the order
+let cut = false; // whether it is cropped()
 let mode = "kept";
 let noun = null; // whose relevance is shown; null is the largest of all
 let view = 0; // among views()
+let inView = []; // of each patch: whether that view shows it
 let cursor = null; // the patch under the pointer, or chosen by the arrow keys
 let toggled = new Set(); // patches added to or removed from the choice by hand
 
@@ -66,16 +68,31 @@ function masses(owner) {
   return mass;
 }
 
+// Whether the processor cut something off before the model saw the picture.
+function cropped() {
+  const [width, height] = map.size;
+  const edges = [0, 1, 2, 3].map((i) => map.boxes.map((b) => b[i]));
+  return (
+    Math.min(...edges[0]) > 1 ||
+    Math.min(...edges[1]) > 1 ||
+    Math.max(...edges[2]) < width - 1 ||
+    Math.max(...edges[3]) < height - 1
+  );
+}
+
 // Tile 0 is the whole picture, and the others, which do not overlap, show it in more detail.
 function views() {
   const kinds = [...new Set(map.places.map(([tile]) => Math.min(tile, 1)))].sort();
   return kinds.map((kind) => ({ kind, name: kind ? "Detail" : "Whole" }));
 }
 
-function shownHere(patch) {
+function turnTo(which) {
   const all = views();
-  return all.length < 2 || Math.min(map.places[patch][0], 1) === all[view].kind;
+  view = clamp(which, 0, all.length - 1);
+  inView = map.places.map(([tile]) => Math.min(tile, 1) === all[view].kind);
 }
+
+const shownHere = (patch) => inView[patch];
 
 // What is measured of each patch in a mode: a number, or null where there is none.
 function measured() {
@@ -105,7 +122,8 @@ function show() {
     map.order.forEach((patch, place) => (rank[patch] = place));
     if (!available(mode)) mode = "kept";
     if (noun && !map.relevance[noun]) noun = null;
-    view = Math.min(view, views().length - 1);
+    turnTo(view);
+    cut = cropped();
     const image = new Image();
     image.onload = () => {
       picture = image;

@@ -10,6 +10,7 @@ function make(tag, text, properties = {}) {
 
 function words() {
   readout();
+  automatic();
   if (!map) {
     for (const part of [".legend", ".asked", ".edit"]) find(part).hidden = true;
     find(".hint").textContent = "";
@@ -20,7 +21,7 @@ function words() {
   const all = views();
   find(".views").hidden = all.length < 2;
   const named = all.map(({ name }, i) => [String(i), [name, `${name} of the picture`]]);
-  buttons(find(".views"), named, String(view), (name) => (view = Number(name)), () => true);
+  buttons(find(".views"), named, String(view), (name) => turnTo(Number(name)), () => true);
   legend();
   asked();
   about();
@@ -100,12 +101,13 @@ function readout() {
     parts.push(make("span", `${(100 * map.captured[count - 1]).toFixed(1)} % of energy`));
   }
   find(".readout").replaceChildren(...parts);
-  automatic(range, total);
   hints(count, total);
 }
 
 // The budget that holds 90 % of the energy: a button, and a mark on the slider, whose thumb is 16 pixels wide.
-function automatic(range, total) {
+function automatic() {
+  const range = slider();
+  if (!range) return;
   const known = Boolean(map?.auto && map.nested);
   const [button, holder] = [find(".auto"), document.querySelector("#budget")];
   button.hidden = !known;
@@ -113,7 +115,7 @@ function automatic(range, total) {
   if (!known) return;
   button.textContent = `auto: ${map.auto}`;
   button.title = `As few tokens as hold 90 % of the energy: ${map.auto}`;
-  const along = ((map.auto - 1) / (total - 1)) * (range.offsetWidth - 16);
+  const along = ((map.auto - 1) / (map.order.length - 1)) * (range.offsetWidth - 16);
   holder.style.setProperty("--auto", `${range.offsetLeft + 8 + along}px`);
 }
 
@@ -124,17 +126,10 @@ function hints(count, total) {
   } else if (map && (!asAnswered() || toggled.size)) {
     notes.push(`The answer used ${map.kept.length}. Ask again to answer with ${count}.`);
   }
-  if (map && cropped()) notes.push("Hatched parts were cut off before the model saw the picture.");
+  if (map && cut) notes.push("Hatched parts were cut off before the model saw the picture.");
   find(".hint").textContent = notes.join(" ");
   const label = map ? `The picture with its ${count} kept patches of ${total}. Arrow keys move, space adds or removes.` : "";
   canvas.setAttribute("aria-label", label);
-}
-
-function cropped() {
-  const [width, height] = map.size;
-  const [left, top] = [0, 1].map((edge) => Math.min(...map.boxes.map((b) => b[edge])));
-  const [right, bottom] = [2, 3].map((edge) => Math.max(...map.boxes.map((b) => b[edge])));
-  return left > 1 || top > 1 || right < width - 1 || bottom < height - 1;
 }
 
 // Rank, energy, relevance, mass and box of a patch, as names and texts.
@@ -160,7 +155,7 @@ function about() {
   line.classList.toggle("above", map.boxes[cursor][1] > middle);
   const owner = owners();
   const state = kept().includes(cursor) ? "Kept" : "Dropped";
-  const parts = facts(cursor, owner).flatMap(([name, text]) => [make("span", name), make("b", text), " "]);
+  const parts = facts(cursor, owner).flatMap(([name, text]) => [make("span", name), " ", make("b", text), " "]);
   line.replaceChildren(make("b", state), " ", ...parts);
 }
 

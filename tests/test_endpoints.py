@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +17,9 @@ from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from serving import ready
-from tiny import tiny_llava
+from tiny import picture, tiny_llava
 
-from app import tools
+from app import downloads, tools
 from app.page import build
 from app.registry import Loaded, Progress, Registry
 from app.scenes import examples
@@ -166,6 +167,56 @@ def test_a_report_comes_as_two_files_and_is_opened_again(client: Client, tmp_pat
         client.predict(handle_file(tmp_path / "no.json"), api_name="/report_open")
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [("Content-Length: 2000000000", 413), ("Transfer-Encoding: chunked", 411)],
+)
+def test_two_gigabytes_are_refused_by_their_first_lines(address: str, header: str, status: int) -> None:
+    host, port = re.fullmatch(r"http://([\d.]+):(\d+)/", address).groups()
+    lines = [
+        "POST /gradio_api/upload HTTP/1.1",
+        f"Host: {host}:{port}",
+        "Content-Type: multipart/form-data; boundary=x",
+    ]
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall("\r\n".join([*lines, header, "", ""]).encode())
+        answer = connection.recv(1000)  # not a byte of the file has been sent
+    assert answer.startswith(f"HTTP/1.1 {status}".encode())
+
+
+def test_uploads_and_downloads_are_deleted(registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    monkeypatch.setenv("RESPRUNE_JOBS", str(tmp_path / "jobs"))
+    monkeypatch.setattr(downloads, "SECONDS", 0)
+    demo = build(registry)
+    assert demo.delete_cache == (3600, 3600), "each hour, what is older than an hour"
+    demo.delete_cache = (5, 1)  # for who has no hour
+    address = launch(demo, quiet=True)
+    try:
+        mine = Client(address, verbose=False)
+        picture(7).save(tmp_path / "mine.png")  # not one that the page keeps for itself
+        key = started(mine, [tmp_path / "mine.png"])
+        mine.predict(key, "csv", api_name="/inspect_export")
+
+        def kept() -> list[str]:
+            ours = ("mine.png", "resprune-results.csv")
+            return [path.name for path in (tmp_path / "gradio").rglob("*") if path.name in ours]
+
+        assert sorted(kept()) == ["mine.png", "resprune-results.csv"]
+        until = time.monotonic() + 30
+        while kept() and time.monotonic() < until:
+            time.sleep(0.2)
+        assert kept() == []
+        assert [path.name for path in (tmp_path / "jobs").rglob("0000")] == ["0000"], "the job has its own copy"
+        mine.predict(key, api_name="/inspect_delete")
+        assert list((tmp_path / "jobs").iterdir()) == []
+    finally:
+        demo.close(verbose=False)
+    old = Path(downloads.download("a.txt", "old"))
+    downloads.download("a.txt", "new")
+    assert not old.exists()
+
+
 def test_the_readmes_client_runs_as_it_stands(address: str, capsys: pytest.CaptureFixture) -> None:
     code = re.search(r"```python\n(from gradio_client.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)[1]
     assert "http://127.0.0.1:7860" in code
@@ -187,8 +238,8 @@ def call(address: str, tool: str, arguments: dict[str, Any]) -> tuple[list[Any],
 
 
 def test_an_mcp_client_is_offered_two_tools_and_uses_them(address: str) -> None:
-    picture = "data:image/png;base64," + base64.b64encode(PICTURES[0].read_bytes()).decode()
-    given = {"image": picture, "question": "What animal is it?", "keep": "9"}
+    image = "data:image/png;base64," + base64.b64encode(PICTURES[0].read_bytes()).decode()
+    given = {"image": image, "question": "What animal is it?", "keep": "9"}
     offered, said = call(address, "compare", given)
     assert {tool.name for tool in offered} == {"answer", "compare"}
     for tool in offered:
@@ -211,7 +262,7 @@ def test_an_mcp_client_is_offered_two_tools_and_uses_them(address: str) -> None:
     ],
 )
 def test_an_mcp_client_is_told_what_was_wrong(address: str, tool: str, change: dict[str, Any], said: str) -> None:
-    picture = "data:image/png;base64," + base64.b64encode(PICTURES[0].read_bytes()).decode()
-    _, answer = call(address, tool, {"image": picture, "question": "What?", **change})
+    image = "data:image/png;base64," + base64.b64encode(PICTURES[0].read_bytes()).decode()
+    _, answer = call(address, tool, {"image": image, "question": "What?", **change})
     assert answer.isError
     assert said in answer.content[0].text

@@ -1,10 +1,10 @@
-# make demo | test | bench | train | examples: each does all it needs, on a machine with Python 3.11 or later and make.
+# make demo | test | bench | train | examples | stored | screenshots: each does all it needs, on a machine with Python 3.11 or later and make.
 
 PYTHON ?= python3
 BIN := .venv/bin
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 
-.PHONY: install browser demo test bench train examples accuracy
+.PHONY: install browser demo test bench train examples stored screenshots accuracy
 
 install: .venv/installed
 
@@ -48,3 +48,10 @@ train: install
 
 examples: install
 	$(BIN)/python -m training.examples
+
+# The answers that the page shows before anybody asks: to be made again with another model or other examples.
+stored: install
+	$(BIN)/python -m app.stored
+
+screenshots: install browser
+	PYTHONPATH=. $(BIN)/python tests/screenshots.py

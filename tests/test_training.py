@@ -35,8 +35,9 @@ def student(composer: Composer) -> Student:
 
 
 def batches(composer: Composer, student: Student, **changes: Any) -> Batches:
-    sizes = {"seed": 5, "steps": 1, "batch": 1, "side": 168, "dense": 0.0, "crowded": 0.0, "answers": True}
-    return Batches(composer, student.tokenizer, **sizes | changes)
+    sizes = {"seed": 5, "steps": 1, "batch": 1, "side": 168, "answers": True}
+    plans = dict.fromkeys(("dense", "crowded", "signs"), 0.0)
+    return Batches(composer, student.tokenizer, **plans | sizes | changes)
 
 
 def test_the_smoke_size_runs_and_exports_a_model_that_loads(tmp_path: Path) -> None:
@@ -98,9 +99,7 @@ def test_the_training_path_sees_what_the_stock_model_sees(composer: Composer, st
 def test_packed_questions_equal_questions_asked_alone(composer: Composer, student: Student) -> None:
     """Questions packed behind one picture do not see each other; without the mask between them they would."""
     student.float()
-    batch = Batches(composer, student.tokenizer, seed=5, steps=1, batch=1, side=168, dense=0, crowded=0, answers=True)[
-        0
-    ]
+    batch = batches(composer, student)[0]
     packed = batch.text
     with torch.no_grad():
         _, visual = student.see(batch.pixels, batch.places)
@@ -125,8 +124,8 @@ def test_packed_questions_equal_questions_asked_alone(composer: Composer, studen
 def test_no_visual_token_is_ever_dropped(composer: Composer, student: Student) -> None:
     """Every stage shows the model each patch of the picture that it is given, in raster order."""
     for stage in STAGES:
-        sizes = {"side": stage.side, "dense": stage.dense, "crowded": stage.crowded, "answers": stage.answers}
-        found = batches(composer, student, seed=stage.seed, batch=2, **sizes)
+        told = ("seed", "side", "dense", "crowded", "signs", "answers")
+        found = batches(composer, student, batch=2, **{name: getattr(stage, name) for name in told})
         grid = stage.side // 14
         for places in found[0].places:
             rows, columns = places // 24, places % 24
@@ -238,10 +237,7 @@ def test_an_earlier_models_words_are_known_again(composer: Composer, student: St
 
 def test_batches_depend_on_seed_and_step_alone(composer: Composer, student: Student) -> None:
     def batch(step: int) -> np.ndarray:
-        batches = Batches(
-            composer, student.tokenizer, seed=5, steps=9, batch=2, side=168, dense=0.5, crowded=0, answers=True
-        )
-        return batches[step].pixels
+        return batches(composer, student, steps=9, batch=2, dense=0.5)[step].pixels
 
     assert np.array_equal(batch(4), batch(4))
     assert not np.array_equal(batch(4), batch(5))

@@ -134,12 +134,13 @@ class Batches(Dataset):
         side: int,
         dense: float,
         crowded: float,
+        signs: float,
         answers: bool,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
         self.composer, self.prompt = composer, Prompt(tokenizer, composer.words, composer.glyphs)
         self.seed, self.steps, self.batch, self.side = seed, steps, batch, side
-        self.dense, self.crowded, self.answers = dense, crowded, answers
+        self.answers, self.shares = answers, {"dense": dense, "signs": signs, "crowd": crowded}
         self.shard = shard  # this process's number, and how many share each batch
 
     def __len__(self) -> int:
@@ -170,8 +171,12 @@ class Batches(Dataset):
         )
 
     def _plan(self, i: int) -> Plan | None:
-        share = (i + 0.5) / self.batch
-        return "dense" if share < self.dense else "crowd" if share > 1 - self.crowded else None
+        place, before = (i + 0.5) / self.batch, 0.0
+        for plan, share in self.shares.items():
+            before += share
+            if place < before:
+                return plan
+        return None
 
 
 def on_canvas(scene: Scene, offset: tuple[int, int]) -> Scene:

@@ -57,7 +57,8 @@ class Stage:
     place: float = 0.3  # weight of the losses that ask each visual token where it and its object's middle lie
     pointing: float = 0.3  # weight of the loss that says where to look
     counting: float = 0.3  # weight of the losses that ask for the area of objects, and for attention shared by objects
-    crowded: float = 0.15  # share of the scenes with many small objects
+    crowded: float = 0.1  # share of the scenes with many small objects
+    signs: float = 0.0  # share of the scenes with many signs
 
 
 STAGES = (
@@ -65,8 +66,12 @@ STAGES = (
     Stage("tower-336", 22, 240, 336, 16, False, 0.5, 1.0, muon=1.5e-3, adamw=1e-3, decay_from=0.5, micro=4),
     # The tower names patches well by now: what is left to learn lies in the language model, at a rate too high for it.
     Stage("language-168", 23, 300, 168, 24, True, 0.05, 0.3, muon=3e-3, adamw=1.5e-3, decay_from=1.0, tower=False),
+    # The language model needs no letters before it reads, and they take a stage of their own.
     Stage(
-        "language-336", 24, 600, 336, 16, True, 0.0, 0.3, muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False
+        "letters-168", 25, 260, 168, 48, False, 0.3, 1.0, muon=1.5e-3, adamw=1e-3, decay_from=0.5, micro=24, signs=0.6
+    ),
+    Stage(
+        "language-336", 24, 450, 336, 16, True, 0.0, 0.3, muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False
     ),
 )
 SMOKE = (
@@ -271,6 +276,7 @@ def run_stage(
         side=stage.side,
         dense=stage.dense,
         crowded=stage.crowded,
+        signs=stage.signs,
         answers=stage.answers,
         shard=(rank, world),
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from resprune.evaluate.sprites import SHAPES, Sprites
 
-Plan = Literal["few", "herd", "odd", "crowd", "dense"]
+Plan = Literal["few", "herd", "odd", "crowd", "dense", "signs"]
 PLANS: dict[Plan, float] = {"few": 0.55, "herd": 0.27, "odd": 0.18}  # shares, where no plan is asked for
 SMALL_SIDE = 168  # pictures of up to this side hold about a quarter of the objects
 
@@ -27,14 +27,14 @@ class Cast:
         nouns: their numbers, in the order in which they are placed; what finds no room is left out.
         smallest, largest: side of an object's square in pixels.
         overlap: how far two squares may reach into each other, as a share of the newer one's side.
-        text: of a sign; ``None`` for no sign.
+        texts: of the signs.
     """
 
     nouns: list[int]
     smallest: int
     largest: int
     overlap: float
-    text: str | None
+    texts: tuple[str, ...]
 
 
 def cast(rng: np.random.Generator, sprites: Sprites, side: int, plan: Plan | None) -> Cast:
@@ -45,26 +45,29 @@ def cast(rng: np.random.Generator, sprites: Sprites, side: int, plan: Plan | Non
     nouns = rng.permutation(sprites.drawn).tolist()
     overlap = float(rng.choice([0.0, 0.12], p=[0.7, 0.3]))
     signed = rng.random() < (0.4 if plan in ("few", "dense") else 0.15)
-    text = sign_text(rng, sprites, 3 if small else 7) if signed else None
+    texts = (sign_text(rng, sprites, 3 if small else 7),) if signed else ()
     forms = _forms(rng, sprites, 1 if small else 3)
     match plan:
         case "dense":
-            return Cast(forms + nouns[: 12 if small else 32], 28, 92 if small else 120, 0.12, text)
+            return Cast(forms + nouns[: 12 if small else 32], 28, 92 if small else 120, 0.12, texts)
+        case "signs":
+            texts = tuple(sign_text(rng, sprites, 4 if small else 7) for _ in range(4 if small else 9))
+            return Cast(nouns[: 3 if small else 8], 28, 80, 0.0, texts)
         case "crowd":
             count = int(rng.integers(5, 11)) if small else int(rng.integers(18, 42))
             many = _repeated(rng, nouns[:2], 2 if small else 5)
-            return Cast((forms[:2] + many + nouns[2:])[:count], 28, 44, overlap, None)
+            return Cast((forms[:2] + many + nouns[2:])[:count], 28, 44, overlap, ())
         case "herd":
             many = _repeated(rng, nouns[: 1 if small else int(rng.integers(2, 4))], 4 if small else 7)
             singles = int(rng.integers(0, 2 if small else 5))
-            return Cast(many + forms[:1] + nouns[3 : 3 + singles], 28, 56 if small else 80, overlap, text)
+            return Cast(many + forms[:1] + nouns[3 : 3 + singles], 28, 56 if small else 80, overlap, texts)
         case "odd":
-            return Cast(_odd(rng, sprites, nouns, 4 if small else 7), 40, 80 if small else 120, 0.0, None)
+            return Cast(_odd(rng, sprites, nouns, 4 if small else 7), 40, 80 if small else 120, 0.0, ())
         case _:
             count = int(rng.integers(1, 5 if small else 15))
             largest = 92 if small else 140 if count <= 5 else 110 if count <= 9 else 80
             many = _repeated(rng, nouns[:1], 3)
-            return Cast((forms + many + nouns[1:])[:count], 28, largest, overlap, text)
+            return Cast((forms + many + nouns[1:])[:count], 28, largest, overlap, texts)
 
 
 def sign_text(rng: np.random.Generator, sprites: Sprites, longest: int) -> str:

@@ -162,7 +162,7 @@ class _Asking:
                 self.add("size", f"The {asked.word}.", (a.word, b.word), s=words, n=a.word, m=b.word)
 
     def ask_of_all(self) -> None:
-        for thing in self.scene.things:
+        for thing in self.single:
             if thing.text:
                 self.add("sign", f'It says "{thing.text}".', (SIGN,))
         if odd := _odd_one(self.scene.things):

@@ -106,7 +106,7 @@ class Composer:
             seed: any whole number of 0 or more, or several.
             side: width and height in pixels, a multiple of 28.
             plan: the sort of scene; ``"crowd"`` for many small objects, ``"dense"`` for as many different ones as find
-                room, to train a vision tower.
+                room and ``"signs"`` for as many signs, to train a vision tower.
             styles: drawing styles to mix.
             fonts: of signs.
             restyle: change the drawings further, for training.
@@ -114,8 +114,8 @@ class Composer:
         rng = np.random.default_rng(seed)
         easel = _Easel(rng, self.sprites, side)
         wanted = cast(rng, self.sprites, side, plan)
-        if wanted.text is not None:
-            easel.put_up_sign(wanted.text, fonts[rng.integers(len(fonts))])
+        for text in wanted.texts:
+            easel.put_up_sign(text, fonts[rng.integers(len(fonts))])
         for noun in wanted.nouns:
             easel.draw(noun, wanted, styles, restyle)
         return easel.finished()
@@ -172,7 +172,12 @@ class _Easel:
             height -= 2
             letters = self.sprites.letters(text, font, height)
         tall = letters[0].shape[0] + rim
-        left, top = int(rng.integers(0, self.side - width + 1)), int(rng.integers(0, self.side - tall + 1))
+        for _ in range(TRIES):
+            left, top = int(rng.integers(0, self.side - width + 1)), int(rng.integers(0, self.side - tall + 1))
+            if self._is_free(left + width / 2, top + tall / 2, width, tall, 2):
+                break
+        else:
+            return
         dark, light = rng.uniform(0, 90, 3).astype(np.float32), rng.uniform(190, 255, 3).astype(np.float32)
         board, ink = (dark, light) if rng.random() < 0.5 else (light, dark)
         self.canvas[top : top + tall, left : left + width] = board
@@ -207,10 +212,15 @@ class _Easel:
             size = int(wanted.smallest + span * share) // 2 * 2
             left, top = (int(v) for v in self.rng.integers(0, self.side - size + 1, 2))
             x, y, near = left + size / 2, top + size / 2, 2 - wanted.overlap * size
-            if all(abs(x - bx) >= (size + w) / 2 + near or abs(y - by) >= (size + h) / 2 + near
-                   for bx, by, w, h in self.boxes):  # fmt: skip
+            if self._is_free(x, y, size, size, near):
                 return left, top, size
         return None
+
+    def _is_free(self, x: float, y: float, width: float, height: float, gap: float) -> bool:
+        """Whether a box with its middle at ``x, y`` keeps the distance ``gap`` from all others."""
+        return all(
+            abs(x - bx) >= (width + w) / 2 + gap or abs(y - by) >= (height + h) / 2 + gap for bx, by, w, h in self.boxes
+        )
 
     def _colour_seen_on(self, left: int, top: int, size: int) -> str:
         """A colour that no other shape has, and that the ground does not hide."""

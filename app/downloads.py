@@ -26,7 +26,8 @@ def save_button(label: str, elem_id: str, write: Callable[..., str], inputs: Any
         props: of the button.
     """
     button = gr.Button(label, elem_id=elem_id, **props)
-    hidden = gr.DownloadButton(visible="hidden", elem_id=f"{elem_id}-file")
+    # The class hides it: "hidden" alone is forgotten where the column around it was not shown at first.
+    hidden = gr.DownloadButton(visible="hidden", elem_id=f"{elem_id}-file", elem_classes="fetched")
     made = button.click(write, inputs, hidden, api_visibility="private", show_progress="hidden")
     made.success(None, hidden, None, js=FETCH.format(elem_id), api_visibility="private", queue=False)
     return button

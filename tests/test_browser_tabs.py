@@ -98,6 +98,7 @@ def test_many_are_asked_shown_filtered_judged_and_saved(browser: Browser, addres
         assert page.locator(".result.different").count() == different
         page.get_by_label("Most changed first").click()
 
+        assert not page.locator("#inspect-csv-file").is_visible()
         with page.expect_download() as saved:
             page.click("#inspect-csv")
         assert saved.value.suggested_filename == "resprune-results.csv"

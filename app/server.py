@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import gradio as gr
@@ -30,26 +31,25 @@ def launch(
     Raises:
         SystemExit: if there cannot be an MCP server.
     """
-    _, address, _ = demo.launch(
-        server_name=host,
-        server_port=port,
-        quiet=quiet,
-        prevent_thread_lock=True,
-        share=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=mcp,
-        run_history=False,
-        enable_monitoring=False,
-        max_file_size=MAX_UPLOAD,
-        app_kwargs={"middleware": [Middleware(RequestLimit)]},
-        allowed_paths=[str(ASSETS / "examples")],
-        footer_links=["api"],
-        theme=theme(),
-        css_paths=[STATIC / name for name in STYLES],
-    )
-    if mcp:
-        tools.only(demo)
+    with tools.alone(demo) if mcp else nullcontext():
+        _, address, _ = demo.launch(
+            server_name=host,
+            server_port=port,
+            quiet=quiet,
+            prevent_thread_lock=True,
+            share=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=mcp,
+            run_history=False,
+            enable_monitoring=False,
+            max_file_size=MAX_UPLOAD,
+            app_kwargs={"middleware": [Middleware(RequestLimit)]},
+            allowed_paths=[str(ASSETS / "examples")],
+            footer_links=["api"],
+            theme=theme(),
+            css_paths=[STATIC / name for name in STYLES],
+        )
     return address
 
 

@@ -1,6 +1,8 @@
 """The page as an MCP server: the tools ``answer`` and ``compare`` for programs that talk to a language model."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -59,17 +61,24 @@ def add(demo: gr.Blocks, registry: Registry) -> None:
             gr.on([], told(tool), given, result, api_name=PREFIX + tool.__name__, **DEVICE)
 
 
-def only(demo: gr.Blocks) -> None:
-    """Offer the tools and nothing else of the page's endpoints, once ``demo`` is served.
+@contextmanager
+def alone(demo: gr.Blocks) -> Iterator[None]:
+    """While ``demo`` is launched in this block, its MCP server takes the tools and none of the other endpoints.
 
     Raises:
-        SystemExit: if there is no MCP server.
+        SystemExit: if there is no MCP server afterwards.
     """
-    server = demo.mcp_server_obj
-    if server is None:
+    public = [fn for fn in demo.fns.values() if fn.api_visibility == "public"]
+    others = [fn for fn in public if not str(fn.api_name).startswith(PREFIX)]
+    for fn in others:
+        fn.api_visibility = "undocumented"
+    try:
+        yield
+    finally:
+        for fn in others:
+            fn.api_visibility = "public"
+    if demo.mcp_server_obj is None:
         raise SystemExit(f"The MCP server could not be started. {demo.mcp_error or ''}".strip())
-    names = {f"/{PREFIX}{name}": name for name in ("answer", "compare")}
-    server.tool_to_endpoint = {names[end]: end for end in server.tool_to_endpoint.values() if end in names}
 
 
 def _brief(figures: dict[str, Any]) -> dict[str, Any]:

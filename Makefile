@@ -35,6 +35,7 @@ test: install browser
 bench: install
 	$(BIN)/python -m benchmarks.selection
 	$(BIN)/python -m benchmarks.bundled
+	$(BIN)/python -m benchmarks.latency --layers 1 --rounds 3
 
 accuracy: install
 	@for set in emoji-test emoji-style emoji-crowded easy-vqa; do \

@@ -79,11 +79,10 @@ class Images:
         """The output of the encoder for the tokens that are sent.
 
         Args:
-            sent: ``[sum of n]`` bool.
+            sent: ``[sum of n]`` bool, on the CPU.
             rows: how many of them stand in each row of the batch.
         """
-        device = self.features[0].device
-        sent = sent.to(device)
+        stays = sent.nonzero()[:, 0]
         if self.stacked:
             # Images keep different numbers of tokens, a tensor has but one. Pieces of a length that divides every
             # row let generate() repeat the rows for beams, which looks for where each ends.
@@ -93,7 +92,7 @@ class Images:
             lengths = [int(flags.sum()) for flags in sent.split([len(tokens) for tokens in self.features])]
 
         def pieces(values: torch.Tensor) -> list[torch.Tensor]:
-            return list(values[sent].split(lengths))
+            return list(values[stays.to(values.device)].split(lengths))
 
         pooled = pieces(torch.cat(self.features))
         layers = [pieces(layer) for layer in self.deepstack]

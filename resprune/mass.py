@@ -8,6 +8,11 @@ ResPrune paper.
 
 It needs no patched code: transformers looks attention functions and mask functions up by name in two registries. For
 the length of a call the language model goes by a name of ours, whose mask holds the bias.
+
+Two routes give the same: a bias in the mask, or one more number of each query and key. At the width of a 7B model on a
+CPU (``python -m benchmarks.latency``) both cost a prefill about the same, within a few per cent of none, and the mask is
+the cheaper in decoding, which would widen every cached key again at each step: it is the default. The other leaves the
+mask alone, for kernels that take none.
 """
 
 import contextlib
@@ -16,12 +21,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import pad
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from resprune.selection import gram_matrix
 
 MASKED = "resprune_mass"  # the bias is part of the mask
 AUGMENTED = "resprune_mass_augmented"  # the bias is one more dimension of queries and keys
@@ -40,7 +48,12 @@ def mass_of(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         ``[k]`` float32 on the device of ``features``, along ``kept``; at least 1 each, N in all. Ties go to the token
         that comes first in ``kept``.
     """
-    return torch.bincount(represented_by(features, kept), minlength=len(kept)).float()
+    return mass_from_gram(gram_matrix(features), kept).to(features.device)
+
+
+def mass_from_gram(gram: np.ndarray, kept: torch.Tensor) -> torch.Tensor:
+    """:func:`mass_of` for tokens whose inner products ``[N, N]`` are on the host, which selection needs too."""
+    return torch.bincount(_represented_by(gram, kept), minlength=len(kept)).float()
 
 
 def represented_by(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
@@ -48,16 +61,19 @@ def represented_by(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
 
     Arguments and ties as in :func:`mass_of`.
     """
-    rows = features.float()
-    dropped = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    return _represented_by(gram_matrix(features), kept).to(features.device)
+
+
+def _represented_by(gram: np.ndarray, kept: torch.Tensor) -> torch.Tensor:
+    kept = kept.cpu().numpy()
+    dropped = np.ones(len(gram), bool)
     dropped[kept] = False
-    centres = rows[kept]
     # |v - c|^2 without |v|^2, which is the same for every centre
-    distance = centres.square().sum(1) - 2 * (rows[dropped] @ centres.T)
-    places = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
-    places[kept] = torch.arange(len(kept), device=rows.device)
+    distance = gram.diagonal()[kept] - 2 * gram[np.ix_(dropped, kept)]
+    places = np.empty(len(gram), np.int64)
+    places[kept] = np.arange(len(kept))
     places[dropped] = distance.argmin(1)
-    return places
+    return torch.from_numpy(places)
 
 
 def succession(features: torch.Tensor, order: torch.Tensor) -> list[list[int]]:
@@ -98,10 +114,10 @@ class _Call:
     bias: torch.Tensor
     offsets: dict[int, int] = field(default_factory=dict)
 
-    def of_keys(self, rows: int, length: int, offset: int, dtype: torch.dtype) -> torch.Tensor:
-        """``[rows, 1, 1, length]`` for the keys from column ``offset`` on."""
+    def of_keys(self, rows: int, length: int, offset: int, like: dict[str, Any]) -> torch.Tensor:
+        """``[rows, 1, 1, length]`` for the keys from column ``offset`` on, of the type and device ``like`` says."""
         bias = self.bias.repeat_interleave(rows // len(self.bias), dim=0)[:, offset : offset + length]
-        return pad(bias, (0, length - bias.shape[1]))[:, None, None].to(dtype)
+        return pad(bias, (0, length - bias.shape[1]))[:, None, None].to(**like)
 
 
 _CALL: ContextVar[_Call | None] = ContextVar("resprune_mass", default=None)
@@ -123,7 +139,7 @@ def carried(model: PreTrainedModel, bias: torch.Tensor | None, route: str = MASK
         yield
         return
     before = model.config.get_text_config(decoder=True)._attn_implementation
-    token = _CALL.set(_Call(bias))
+    token = _CALL.set(_Call(bias.to(model.device)))
     model.set_attn_implementation({"text_config": route})
     try:
         yield
@@ -139,7 +155,7 @@ def _mask_with_bias(*args: Any, **kwargs: Any) -> torch.Tensor | None:
         return sdpa_mask(*args, **kwargs)
     seen = sdpa_mask(*args, **kwargs | {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
     dtype = kwargs["dtype"]
-    bias = call.of_keys(len(seen), seen.shape[-1], kwargs.get("kv_offset", 0), dtype)
+    bias = call.of_keys(len(seen), seen.shape[-1], kwargs.get("kv_offset", 0), {"dtype": dtype, "device": seen.device})
     return torch.where(seen, bias, torch.finfo(dtype).min)
 
 
@@ -163,7 +179,7 @@ def _attend_augmented(
     if call := _CALL.get():
         rows, length, width = key.shape[0], key.shape[2], key.shape[3]
         scaling = width**-0.5 if scaling is None else scaling
-        bias = call.of_keys(rows, length, call.offsets[length], key.dtype)[:, 0, 0]
+        bias = call.of_keys(rows, length, call.offsets[length], {"dtype": key.dtype, "device": key.device})[:, 0, 0]
         query, key, value = (pad(states, (0, _WIDTH)) for states in (query, key, value))
         query[..., width] = 1 / scaling
         key[..., width] = bias[:, None]

@@ -4,6 +4,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,54 @@ def now_ms(device: torch.device) -> float:
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
     return time.perf_counter() * 1e3
+
+
+def mark(device: torch.device) -> float | torch.Event:
+    """A point in the work of ``device``: the time on the CPU, elsewhere an event in its queue, without a wait."""
+    if device.type == "cpu":
+        return now_ms(device)
+    event = torch.Event(device, enable_timing=True)
+    event.record()
+    return event
+
+
+class Span:
+    """The time from its making to :meth:`end`, as synchronised clocks would tell it, but without a wait.
+
+    Reading :attr:`ms` waits for what was queued before the end.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._start, self._end = device, mark(device), None
+
+    def end(self) -> Self:
+        self._end = mark(self._device)
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self  # it does not change any more, and events cannot be copied
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds."""
+        if isinstance(self._start, torch.Event):
+            self._end.synchronize()
+            return self._start.elapsed_time(self._end)
+        return self._end - self._start
+
+
+@dataclass(frozen=True)
+class SharedSpan:
+    """The time of one of several parts, and its equal share of what the whole took beyond all parts."""
+
+    own: Span
+    whole: Span
+    parts: tuple[Span, ...]
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds; those of all parts add up to the whole."""
+        return self.own.ms + (self.whole.ms - sum(part.ms for part in self.parts)) / len(self.parts)
 
 
 def kv_bytes(cache: Cache) -> int:

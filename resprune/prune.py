@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from resprune.choice import choose
 from resprune.layouts import boxes
-from resprune.mass import mass_of
-from resprune.measure import now_ms
+from resprune.mass import mass_from_gram
+from resprune.measure import SharedSpan, Span
 from resprune.methods import METHODS
 from resprune.prompt import question_of
-from resprune.relevance import Noun, find_nouns, noun_embeddings, relevance
+from resprune.relevance import Noun, Relevance, find_nouns, noun_embeddings, relevance
 from resprune.selection import Selection
 from resprune.settings import MANUAL, Settings
 from resprune.tokens import VisualTokens
@@ -29,8 +30,7 @@ class PruneResult:
         nouns: of the question, in the order in which they appear; none where the method does not ask for them.
         tokens_total: N.
         tokens_kept: how many stayed.
-        select_ms: milliseconds that pruning took beyond a run without it; those of one call's images add up to the
-            whole.
+        took: the time of pruning, see :attr:`select_ms`.
         method: its name.
         mass: ``[k]`` float32 along ``kept``, how many tokens each stands for, N in all; ``None`` where none is carried.
         notes: sentences for the user.
@@ -43,12 +43,18 @@ class PruneResult:
     nouns: list[str]
     tokens_total: int
     tokens_kept: int
-    select_ms: float
+    took: Span | SharedSpan
     method: str
     mass: torch.Tensor | None = None
     notes: list[str] = field(default_factory=list)
 
-    # Ranking what was dropped is explanation: it takes its time when somebody asks, not before the first token.
+    # What is not needed before the first token takes its time when somebody asks: waiting for a clock, ranking what was
+    # dropped.
+
+    @property
+    def select_ms(self) -> float:
+        """Milliseconds that pruning took beyond a run without it; those of one call's images add up to the whole."""
+        return self.took.ms
 
     @property
     def order(self) -> torch.Tensor:
@@ -97,6 +103,8 @@ def prune(
 ) -> tuple[torch.Tensor, PruneResult]:
     """Choose among the visual tokens of one image.
 
+    On an accelerator this waits for it once, for the inner products of the tokens; all else is done on the host.
+
     Args:
         features: ``[n, D]`` projected visual tokens, structural ones included.
         coords: ``[n, 3]`` int64, ``(tile, row, col)``; tile -1 marks a structural token, which stays.
@@ -106,36 +114,47 @@ def prune(
 
     Returns:
         ``[n]`` float32 on the CPU, the mass of each token that stays (1 where none is carried) and 0 of the others, and
-        the result, whose ``select_ms`` is that of this choice alone.
+        the result, whose time is that of this choice alone.
 
     Raises:
         InputError: if the settings name a token that the image does not have.
     """
-    started = now_ms(features.device)
-    structural = coords[:, 0] < 0
-    places = coords[~structural]
-    candidates = features[~structural.to(features.device)] if structural.any() else features
-    known = None if nouns.vectors is None else relevance(candidates, nouns.vectors)
-    tokens = VisualTokens(candidates, places, None if known is None else known.combined)
+    span = Span(features.device)
+    patches = (coords[:, 0] >= 0).nonzero()[:, 0]
+    places = coords[patches]
+    candidates = features if len(patches) == len(coords) else features[patches.to(features.device)]
+    known, gram = (None, None) if nouns.vectors is None else _on_host(candidates, nouns.vectors)
+    tokens = VisualTokens(candidates, places, None if known is None else known.combined, known_gram=gram)
     selection = choose(tokens, settings, _protected(settings, processor, places))
 
     chosen = selection.chosen.cpu()
-    mass = mass_of(candidates, selection.chosen).cpu() if settings.mass else None
-    stays = structural.float()
-    stays[(~structural).nonzero()[chosen, 0]] = 1.0 if mass is None else mass
+    mass = mass_from_gram(tokens.gram, chosen) if settings.mass else None
+    stays = (coords[:, 0] < 0).float()
+    stays[patches[chosen]] = 1.0 if mass is None else mass
     return stays, PruneResult(
         kept=[tuple(place) for place in places[chosen].tolist()],
         coords=places,
         selection=selection,
-        relevance={} if known is None else dict(zip(nouns.names, known.per_noun.float().cpu(), strict=True)),
+        relevance={} if known is None else dict(zip(nouns.names, known.per_noun, strict=True)),
         nouns=nouns.names,
         tokens_total=len(tokens),
         tokens_kept=len(chosen),
-        select_ms=now_ms(features.device) - started,
+        took=span.end(),
         method=settings.method,
         mass=mass,
         notes=_notes(nouns, settings, len(tokens), len(chosen)),
     )
+
+
+def _on_host(features: torch.Tensor, nouns: torch.Tensor) -> tuple[Relevance, np.ndarray | None]:
+    """Relevance of tokens ``[n, D]``, and from an accelerator their inner products with it, in one transfer."""
+    known = relevance(features, nouns)
+    if features.device.type == "cpu":
+        return known, None
+    rows = features.float()
+    host = torch.cat([known.combined[None], known.per_noun, rows @ rows.T]).cpu()
+    combined, per_noun, gram = host.split([1, len(nouns), len(rows)])
+    return Relevance(per_noun, combined[0]), gram.numpy()
 
 
 def _protected(settings: Settings, processor: ProcessorMixin, places: torch.Tensor) -> torch.Tensor:

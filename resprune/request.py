@@ -12,13 +12,14 @@ from transformers.utils.generic import is_flash_attention_requested
 from resprune.callers import CallersPrompt, setting
 from resprune.encoding import Images, encode
 from resprune.errors import InputError
-from resprune.measure import now_ms
+from resprune.measure import SharedSpan, Span
 from resprune.positions import note_deltas, positions_of
 from resprune.prune import Nouns, PruneResult, prune
 from resprune.sequence import Shortened, end_of, shorten
 from resprune.settings import Settings
 
 _ALIGNED = ("token_type_ids", "mm_token_type_ids")  # inputs of one value a column, beside the mask and the positions
+_SIZES = ("image_sizes", "image_grid_thw", "batch_num_images")  # of images
 _VIDEOS = ("pixel_values_videos", "video_grid_thw")
 _ON_CACHE = "_resprune_prompt"
 
@@ -28,9 +29,10 @@ class Cached:
     """What a KV cache is filled with.
 
     Attributes:
-        shortened: what was sent of the caller's prompt.
+        shortened: what was sent of the caller's prompt; on the CPU.
         positions: ``[..., B, S]`` int64 of the caller's columns.
-        bias: ``[B, L]`` float32, the logarithm of the mass of each column that was sent; ``None`` where all is 1.
+        bias: ``[B, L]`` float32, the logarithm of the mass of each column that was sent; on the CPU; ``None`` where all
+            is 1.
     """
 
     shortened: Shortened
@@ -111,48 +113,53 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     ids, earlier, cached = call["input_ids"], _earlier(call), _in_cache(call)
     mask, filler = _mask_and_filler(model, call)
     # A call that goes on from a cache may give the new tokens only, beside the mask of all.
-    full, start = pad(ids, (mask.shape[1] - ids.shape[1], 0), value=filler), end_of(cached)
-    is_image = full == model.config.image_token_id
+    full = pad(ids, (mask.shape[1] - ids.shape[1], 0), value=filler)
+    # What is decided about the prompt is decided on the host; its copy comes before the encoder has work to wait for.
+    own_ids, own_mask = torch.stack([full, mask.to(full)]).cpu()
+    sizes = {name: call[name].cpu() for name in _SIZES if isinstance(call.get(name), torch.Tensor)}
+    start = end_of(cached)
+    is_image = own_ids == model.config.image_token_id
     is_image[:, :start] = False
     output = _encoded(call)
     if output is None and call.get("pixel_values") is not None:
         output = encode(model, call)
 
-    started = now_ms(model.device)
-    images = None if output is None else Images.of(model, output, {**call, "input_ids": full[:, start:]})
+    whole = Span(model.device)
+    images = None if output is None else Images.of(model, output, {**call, **sizes, "input_ids": own_ids[:, start:]})
     rows = _rows(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
-    nouns = {row: Nouns.of(model, processor, full[row], settings) for row in set(rows)}
+    nouns = {row: Nouns.of(model, processor, own_ids[row], settings) for row in set(rows)}
     candidates = zip(images.features, images.coords, rows, strict=True) if images else []
     chosen = [prune(features, coords, nouns[row], settings, processor) for features, coords, row in candidates]
-    mass = torch.ones(full.shape, device=ids.device)
+    mass = torch.ones(own_ids.shape)
     if chosen:
-        mass[is_image] = torch.cat([stays for stays, _ in chosen]).to(ids.device)
-    shortened = shorten(mask, mass == 0, cached, force_padding=_needs_mask(model, call))
+        mass[is_image] = torch.cat([stays for stays, _ in chosen])
+    shortened = shorten(own_mask, mass == 0, cached, force_padding=_needs_mask(model, call))
     bias = _bias(mass, shortened, cached.shape[1], earlier) if _carries(settings, earlier, chosen) else None
 
     positions = call.get("position_ids")
     if positions is None:
         positions = positions_of(model, full, mask, start, None if earlier is None else earlier.positions, call)
     if settings.positions == "sequential" and any(r.tokens_kept < r.tokens_total for _, r in chosen):
-        positions = (shortened.sent().cumsum(dim=1) - 1).clamp_min(0).expand_as(positions)
-    sent_ids = shortened.take(full, filler)
+        positions = (shortened.sent().cumsum(dim=1) - 1).clamp_min(0).to(ids.device).expand_as(positions)
+    there = shortened.to(ids.device)
+    sent_ids = there.take(full, filler)
     if ids.shape[1] < full.shape[1]:
         sent_ids = sent_ids[:, cached.shape[1] :]
     prompt = CallersPrompt(ids, sent_ids.shape[1])
     new = {name: value for name, value in call.items() if name != "pixel_values"} | prompt.translate(model, call)
-    new |= {"input_ids": sent_ids, "position_ids": shortened.take(positions, 0)}
-    new |= {"attention_mask": shortened.take(mask, 0)}
+    new |= {"input_ids": sent_ids, "position_ids": there.take(positions, 0)}
+    new |= {"attention_mask": there.take(mask, 0)}
     for name in _ALIGNED:
         if (values := call.get(name)) is not None:
-            new[name] = shortened.take(pad(values, (full.shape[1] - values.shape[1], 0)), 0)
+            new[name] = there.take(pad(values, (full.shape[1] - values.shape[1], 0)), 0)
     if images:
         sent = shortened.sent() & is_image
         encoded = {"image": images.kept(sent[is_image], sent.sum(dim=1).tolist())}
         new["mm_encoder_outputs"] = (call.get("mm_encoder_outputs") or {}) | encoded
     note_deltas(model, new["position_ids"], new["attention_mask"])
-    results = [result for _, result in chosen]
-    shared = now_ms(model.device) - started - sum(result.select_ms for result in results)
-    results = [replace(result, select_ms=result.select_ms + shared / len(results)) for result in results]
+    whole.end()
+    parts = tuple(result.took for _, result in chosen)
+    results = [replace(result, took=SharedSpan(result.took, whole, parts)) for _, result in chosen]
     return Request(new, prompt, Cached(shortened, positions, bias), results)
 
 
@@ -172,11 +179,11 @@ def _bias(mass: torch.Tensor, shortened: Shortened, cached: int, earlier: Cached
 
 
 def _in_cache(call: dict[str, Any]) -> torch.Tensor:
-    """``[B, P]`` columns of the caller's prompt that the KV cache of a call holds."""
+    """``[B, P]`` columns of the caller's prompt that the KV cache of a call holds, on the CPU."""
     ids, cache, earlier = call["input_ids"], call.get("past_key_values"), _earlier(call)
-    entries = 0 if cache is None else cache.get_seq_length()
+    entries = 0 if cache is None else int(cache.get_seq_length())
     if earlier is None:
-        return torch.arange(entries, device=ids.device).expand(len(ids), -1)
+        return torch.arange(entries).expand(len(ids), -1)
     return earlier.shortened.repeated(len(ids)).in_cache(entries)
 
 

@@ -109,7 +109,7 @@ def greedy_subspace(features: torch.Tensor, k: int, weights: torch.Tensor | None
     """
     if features.ndim != 2 or not len(features):
         raise InputError(f"The features have the shape {list(features.shape)}; give [N, D] with at least one token.")
-    return _select(gram_matrix(features), k, weights, features.device)
+    return select(gram_matrix(features), k, weights, features.device)
 
 
 def greedy_from_gram(gram: torch.Tensor, k: int, weights: torch.Tensor | None = None) -> Selection:
@@ -131,7 +131,7 @@ def greedy_from_gram(gram: torch.Tensor, k: int, weights: torch.Tensor | None = 
     host = gram.detach().to("cpu", torch.float32, copy=True).numpy()  # a copy: the caller may change its own later
     if not np.isfinite(host).all():
         raise InputError("The Gram matrix holds NaN or infinity; give finite values.")
-    return _select(host, k, weights, gram.device)
+    return select(host, k, weights, gram.device)
 
 
 def gram_matrix(features: torch.Tensor) -> np.ndarray:
@@ -156,7 +156,10 @@ def checked_budget(k: int, total: int) -> int:
     return min(int(k), total)
 
 
-def _select(gram: np.ndarray, k: int, weights: torch.Tensor | None, device: torch.device) -> GreedySelection:
+def select(
+    gram: np.ndarray, k: int, weights: torch.Tensor | None, device: torch.device | str = "cpu"
+) -> GreedySelection:
+    """:func:`greedy_from_gram` for a matrix that is on the host and stays as it is; the selection is on ``device``."""
     k = checked_budget(k, len(gram))
     own = gram.diagonal()
     if not np.isfinite(own).all():

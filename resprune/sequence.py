@@ -20,6 +20,10 @@ class Shortened:
     columns: torch.Tensor
     length: int
 
+    def to(self, device: torch.device) -> "Shortened":
+        """The same on another device."""
+        return Shortened(self.columns.to(device), self.length)
+
     def take(self, values: torch.Tensor, fill: int) -> torch.Tensor:
         """``[..., B, S]`` values of the caller's columns to ``[..., B, L]`` of those sent, with ``fill`` as padding."""
         columns = self.columns.expand(*values.shape[:-1], -1)

@@ -449,8 +449,7 @@ class TestResult:
             clock[0] += 1000
             return []
 
-        for module in ("request", "prune"):
-            monkeypatch.setattr(f"resprune.{module}.now_ms", now)
+        monkeypatch.setattr("resprune.measure.now_ms", now)
         monkeypatch.setattr("resprune.prune.find_nouns", slow)
         answer(attached, inputs)
         assert 1000 < attached.resprune.last[0].select_ms < 1010
@@ -460,8 +459,7 @@ class TestResult:
         prompt = "USER: <image><image>\nIs there a dog? ASSISTANT:"
         inputs = processor(images=[picture(0), picture(1)], text=prompt, return_tensors="pt")
         readings = iter([0, 10, 30, 40, 100, 110])  # of the whole, of one image, of the other, of the whole
-        for module in ("request", "prune"):
-            monkeypatch.setattr(f"resprune.{module}.now_ms", lambda _: next(readings))
+        monkeypatch.setattr("resprune.measure.now_ms", lambda _: next(readings))
         with resprune.pruned(model, processor, keep=9):
             answer(model, inputs)
             assert [result.select_ms for result in model.resprune.last] == [35, 75]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from resprune.errors import InputError
-from resprune.selection import Selection, gram_matrix
+from resprune.selection import Selection
 from resprune.tokens import VisualTokens
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ def divprune(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
     Raises:
         InputError: if a feature is NaN or infinite.
     """
-    similarity = gram_matrix(torch.nn.functional.normalize(tokens.features.float(), dim=1))
-    if not np.isfinite(similarity.diagonal()).all():
-        raise InputError("The features hold NaN or infinity; give finite values.")
+    norms = np.sqrt(tokens.gram.diagonal()).clip(1e-12)
+    if not np.isfinite(norms).all():
+        raise InputError("The features hold NaN or infinity, or are too large for float32; give finite values.")
+    similarity = tokens.gram / norms
+    similarity /= norms[:, None]
     np.fill_diagonal(similarity, -2)  # below any cosine: a token is not its own neighbour
     pick = similarity.max(1).argmin()
     np.fill_diagonal(similarity, 2)  # above any cosine: once chosen, out of the running
@@ -34,4 +36,4 @@ def divprune(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
         order[step] = pick
         np.maximum(nearest, similarity[pick], out=nearest)
         pick = nearest.argmin()
-    return Selection.of(torch.from_numpy(order).to(tokens.features.device), k)
+    return Selection.of(torch.from_numpy(order), k)

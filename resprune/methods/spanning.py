@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from resprune.relevance import FLOOR
-from resprune.selection import Selection, greedy_subspace
+from resprune.selection import Selection, gram_matrix, select
 from resprune.tokens import VisualTokens
 
 if TYPE_CHECKING:
@@ -18,12 +19,12 @@ def resprune(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
     ``settings.sign = -1`` weighs by ``(1 - r) ** alpha``, which prefers what the question does not name, as SPARE
     (arXiv 2606.18681) does. Where the question names nothing, or ``alpha`` is 0, all tokens weigh the same.
     """
-    features, relevance = beyond(tokens), tokens.relevance
+    relevance = tokens.relevance
     if relevance is None or settings.alpha == 0:
-        return greedy_subspace(features, k)
+        return select(_gram(tokens), k, None)
     if settings.sign < 0:
         relevance = (1 - relevance).clamp_min(FLOOR)
-    return greedy_subspace(features, k, relevance**settings.alpha)
+    return select(_gram(tokens), k, relevance**settings.alpha)
 
 
 def cdpruner(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
@@ -34,10 +35,15 @@ def cdpruner(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
     question names nothing. ``settings.alpha`` and ``settings.sign`` are not used.
     """
     # L is the Gram matrix of the rows scaled by r / |v|: weights of the square, and no normalised copy is needed.
-    scale = tokens.features.float().norm(dim=1).clamp_min(1e-9).reciprocal()  # whose square float32 still holds
+    norms = torch.from_numpy(np.sqrt(tokens.gram.diagonal()))
+    scale = norms.clamp_min(1e-9).reciprocal()  # whose square float32 still holds
     if tokens.relevance is not None:
-        scale = scale * tokens.relevance
-    return greedy_subspace(beyond(tokens), k, scale.square())
+        scale = scale * tokens.relevance.cpu()
+    return select(_gram(tokens), k, scale.square())
+
+
+def _gram(tokens: VisualTokens) -> np.ndarray:
+    return tokens.gram if tokens.present is None else gram_matrix(beyond(tokens))
 
 
 def beyond(tokens: VisualTokens) -> torch.Tensor:

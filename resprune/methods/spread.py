@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def random(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
     """A random sample without replacement; ``settings.seed`` decides it, the same on every device."""
     order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(settings.seed))
-    return Selection.of(order.to(tokens.features.device), k)
+    return Selection.of(order, k)
 
 
 def uniform(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
@@ -34,7 +34,7 @@ def uniform(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
         places = [(row, col) for row, col in tokens.coords[indices, 1:].tolist()]
         kept += [indices[i] for i in _grid(places, share)]
     others = sorted(set(range(len(tokens))) - set(kept))
-    return Selection.of(torch.tensor(kept + others, device=tokens.features.device), k)
+    return Selection.of(torch.tensor(kept + others), k)
 
 
 def _grid(places: list[tuple[int, int]], k: int) -> list[int]:

@@ -10,9 +10,9 @@ It needs no patched code: transformers looks attention functions and mask functi
 the length of a call the language model goes by a name of ours, whose mask holds the bias.
 
 Two routes give the same: a bias in the mask, or one more number of each query and key. At the width of a 7B model on a
-CPU (``python -m benchmarks.latency``) both cost a prefill about the same, within a few per cent of none, and the mask is
-the cheaper in decoding, which would widen every cached key again at each step: it is the default. The other leaves the
-mask alone, for kernels that take none.
+CPU (``python -m benchmarks.latency``) both cost a prefill about the same, within a few per cent of none, and the mask
+is the cheaper in decoding, where the other widens every cached key again at each step: it is the default. The other
+leaves the mask alone, for kernels that take none.
 """
 
 import contextlib

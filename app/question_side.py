@@ -81,7 +81,7 @@ def build_question_side(offered: Offer, start: Shown, quantization: gr.Dropdown)
     )
     suggested = gr.Dataset(
         components=[gr.Textbox(visible=False)],
-        samples=[[text] for text in questions_for(first, offered.examples)],
+        samples=[[text] for text in questions_for(first)],
         show_label=False,
         container=False,
         elem_id="suggested",

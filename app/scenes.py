@@ -15,22 +15,22 @@ OFFERED = 3  # questions at once
 
 @dataclass(frozen=True)
 class Example:
-    """A picture that comes with the program, and a question that fits it."""
+    """A picture that comes with the program, a question that fits it, and more of them."""
 
     path: Path
     question: str
+    more: tuple[str, ...] = ()
 
 
 def examples(folder: Path = ASSETS / "examples") -> list[Example]:
     """The example scenes, in the order of ``examples.json``."""
     entries = json.loads((folder / "examples.json").read_text())
-    return [Example(folder / entry["image"], entry["question"]) for entry in entries]
+    return [Example(folder / e["image"], e["question"], tuple(e.get("more", ()))) for e in entries]
 
 
-def questions_for(example: Example, offered: list[Example]) -> list[str]:
-    """More questions that fit an example: others that come with its picture, then some that fit any."""
-    others = [other.question for other in offered if other.path == example.path]
-    return [text for text in dict.fromkeys([*others, *ANYTHING]) if text != example.question][:OFFERED]
+def questions_for(example: Example) -> list[str]:
+    """More questions that fit an example: those that come with it, then some that fit any picture."""
+    return [text for text in dict.fromkeys([*example.more, *ANYTHING]) if text != example.question][:OFFERED]
 
 
 def new_scene() -> tuple[Image.Image, list[str]]:

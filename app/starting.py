@@ -39,7 +39,7 @@ def pick(offered: Offer, index: int, session: Session) -> tuple:
     session.leave()
     record = stored_run(example, offered.runs)
     session.show(record)
-    questions = samples(questions_for(example, offered.examples))
+    questions = samples(questions_for(example))
     return str(example.path), example.question, questions, *shown(record)
 
 

@@ -219,7 +219,7 @@ def test_a_picture_is_sent_no_larger_than_it_is_drawn() -> None:
 def test_examples_and_a_new_scene_come_with_questions() -> None:
     assert len(examples()) >= 6
     assert all(example.path.is_file() and example.question.endswith("?") for example in examples())
-    assert all(1 <= len(questions_for(example, examples())) <= 3 for example in examples())
+    assert all(1 <= len(questions_for(example)) <= 3 for example in examples())
     image, questions = new_scene()
     assert image.width > 0
     assert all(question.endswith(("?", ".")) for question in questions)

@@ -4,16 +4,24 @@ import argparse
 import json
 from pathlib import Path
 
+from resprune.evaluate.casts import Plan
 from resprune.evaluate.scenes import Composer
 
-# Seeds picked by eye; the questions are ones that each scene answers.
-EXAMPLES = (
-    ("butterfly", 25, "Where is the butterfly?"),
-    ("cars", 14, "How many cars are there?"),
-    ("duck", 6, "What is in the picture?"),
-    ("rabbits", 9, "Is there a guitar in the picture?"),
-    ("penguin", 10, "What animal is in the picture?"),
-    ("zebra", 19, "What colour is the circle?"),
+# Seeds and sorts of scene picked by eye, and questions that each scene answers.
+EXAMPLES: tuple[tuple[str, int, Plan | None, tuple[str, ...]], ...] = (
+    ("penguins", 12, "herd", ("How many penguins are there?", "What does the sign say?", "Where is the strawberry?")),
+    ("cake", 28, "odd", ("What animal is in the picture?", "Which one is the odd one out?")),
+    ("lion", 23, "odd", ("Where is the spider?", "Is there a guitar in the picture?")),
+    ("robots", 11, None, ("What is in the picture?", "How many robots are there?")),
+    ("accordion", 20, None, ("Which is larger, the carrot or the accordion?", "What colour is the square?")),
+    ("truck", 10, None, ("What vehicle is in the picture?", "What does the sign say?")),
+    ("backpack", 16, None, ("What colour is the cross?", "What is at the top left?")),
+    ("octopuses", 21, None, ("What is to the left of the shirt?", "How many octopuses are there?")),
+    ("ducks", 26, None, ("Are there more ducks or more ants?", "Where is the factory?")),
+    ("ambulance", 31, None, ("What is above the ambulance?", "Is there a truck in the picture?")),
+    ("crowd", 29, "crowd", ("Is there a snowman in the picture?", "How many hammers are there?")),
+    ("market", 19, "crowd", ("Where is the turtle?", "Is there a guitar in the picture?")),
+    ("snail", 30, None, ("What colour is the dog?", "Who painted this picture?")),
 )
 
 
@@ -23,11 +31,13 @@ def main() -> None:
     parser.add_argument("--sprites", type=Path, default=Path("assets/sprites"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    for old in args.out.glob("*.png"):
+        old.unlink()
     composer = Composer(args.sprites)
     listing = []
-    for name, seed, question in EXAMPLES:
-        composer.scene((4242, seed)).image().save(args.out / f"{name}.png", optimize=True)
-        listing.append({"image": f"{name}.png", "question": question})
+    for name, seed, plan, questions in EXAMPLES:
+        composer.scene((4343, seed), plan=plan).image().save(args.out / f"{name}.png", optimize=True)
+        listing.append({"image": f"{name}.png", "question": questions[0], "more": questions[1:]})
     (args.out / "examples.json").write_text(json.dumps(listing, indent=1) + "\n")
 
 

@@ -1,5 +1,6 @@
 """Choose the visual tokens of one image that stay, and tell what was chosen."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,6 +56,12 @@ class PruneResult:
     def select_ms(self) -> float:
         """Milliseconds that pruning took beyond a run without it; those of one call's images add up to the whole."""
         return self.took.ms
+
+    @property
+    def tiles(self) -> dict[int, tuple[int, int]]:
+        """How the budget fell on the tiles: of each, how many tokens stayed, and how many it has."""
+        kept = Counter(tile for tile, _, _ in self.kept)
+        return {tile: (kept[tile], total) for tile, total in sorted(Counter(self.coords[:, 0].tolist()).items())}
 
     @property
     def order(self) -> torch.Tensor:
@@ -131,7 +138,7 @@ def prune(
     mass = mass_from_gram(tokens.gram, chosen) if settings.mass else None
     stays = (coords[:, 0] < 0).float()
     stays[patches[chosen]] = 1.0 if mass is None else mass
-    return stays, PruneResult(
+    result = PruneResult(
         kept=[tuple(place) for place in places[chosen].tolist()],
         coords=places,
         selection=selection,
@@ -144,6 +151,9 @@ def prune(
         mass=mass,
         notes=_notes(nouns, settings, len(tokens), len(chosen)),
     )
+    if len(result.tiles) > 1:
+        result.notes.append(f"Kept in tiles {', '.join(f'{t}: {k} of {n}' for t, (k, n) in result.tiles.items())}.")
+    return stays, result
 
 
 def _on_host(features: torch.Tensor, nouns: torch.Tensor) -> tuple[Relevance, np.ndarray | None]:

@@ -228,3 +228,18 @@ class TestBudget:
         assert all((result.coords[:, 0] >= 0).all() for result in results)
         assert all(len({tuple(place) for place in r.coords.tolist()}) == r.tokens_total for r in results)
         assert [result.nouns for result in results] == [["animal", "picture"]] * 2 + [["apples", "cat", "house"]]
+
+
+class TestTiles:
+    """One budget an image, and what fell on each of its tiles is told."""
+
+    def test_the_split_adds_up_to_the_budget(self, family):
+        model, processor = member(family)
+        with resprune.pruned(model, processor, keep=9):
+            ask(model, inputs_of(processor, ONE))
+            (result,) = model.resprune.last
+        assert sum(kept for kept, _ in result.tiles.values()) == result.tokens_kept == 9
+        assert sum(total for _, total in result.tiles.values()) == result.tokens_total
+        assert all(0 <= kept <= total for kept, total in result.tiles.values())
+        told = [note for note in result.notes if note.startswith("Kept in tiles 0: ")]
+        assert len(told) == (len(result.tiles) > 1)

@@ -109,7 +109,7 @@ def _generate(self: PreTrainedModel, *args: Any, **kwargs: Any) -> ModelOutput |
     if request is None:
         return original(*args, **kwargs)
     attachment.last = request.results
-    with carried(self, request.cached.bias):
+    with carried(self, request.cached.bias, shortened=request.cached.shortened):
         output = original(**request.call)
     remember(request, output)
     if isinstance(output, torch.Tensor):

@@ -13,6 +13,9 @@ Two routes give the same: a bias in the mask, or one more number of each query a
 CPU (``python -m benchmarks.latency``) both cost a prefill about the same, within a few per cent of none, and the mask
 is the cheaper in decoding, where the other widens every cached key again at each step: it is the default. The other
 leaves the mask alone, for kernels that take none.
+
+The mask's route also keeps sliding windows true to the caller's prompt: a window of 1024 columns is one of 1024 that
+were written, not of those that were sent.
 """
 
 import contextlib
@@ -30,6 +33,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from resprune.selection import gram_matrix
+from resprune.sequence import Shortened
 
 MASKED = "resprune_mass"  # the bias is part of the mask
 AUGMENTED = "resprune_mass_augmented"  # the bias is one more dimension of queries and keys
@@ -104,27 +108,40 @@ def succession(features: torch.Tensor, order: torch.Tensor) -> list[list[int]]:
 
 @dataclass
 class _Call:
-    """The bias of the call under way.
+    """What the masks of the call under way need.
 
     Attributes:
         bias: ``[B, L]`` float32, by column of the sequence that is sent; what comes after has none.
+        windowed: the prompt of which sliding windows count the columns; ``None`` where they count what is sent.
         offsets: which column each length of keys begins with, as the masks of the latest forward pass had it.
+        places: with which column queries and keys begin, by the lengths of both, likewise.
     """
 
     bias: torch.Tensor
+    windowed: Shortened | None = None
     offsets: dict[int, int] = field(default_factory=dict)
+    places: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict)
 
     def of_keys(self, rows: int, length: int, offset: int, like: dict[str, Any]) -> torch.Tensor:
         """``[rows, 1, 1, length]`` for the keys from column ``offset`` on, of the type and device ``like`` says."""
         bias = self.bias.repeat_interleave(rows // len(self.bias), dim=0)[:, offset : offset + length]
         return pad(bias, (0, length - bias.shape[1]))[:, None, None].to(**like)
 
+    def beyond(self, window: int, shape: torch.Size) -> torch.Tensor:
+        """For a mask ``[B, 1, queries, keys]``, whether a key lies before a query's window."""
+        starts = [int(start) for start in self.places[shape[-2:]]]
+        columns = self.windowed.repeated(shape[0]).in_cache(max(s + n for s, n in zip(starts, shape[-2:], strict=True)))
+        asking, asked = (columns[:, s : s + n] for s, n in zip(starts, shape[-2:], strict=True))
+        return (asked[:, None] <= asking[:, :, None] - window)[:, None]
+
 
 _CALL: ContextVar[_Call | None] = ContextVar("resprune_mass", default=None)
 
 
 @contextlib.contextmanager
-def carried(model: PreTrainedModel, bias: torch.Tensor | None, route: str = MASKED) -> Iterator[None]:
+def carried(
+    model: PreTrainedModel, bias: torch.Tensor | None, route: str = MASKED, shortened: Shortened | None = None
+) -> Iterator[None]:
     """Let the language model of ``model`` add ``bias`` to its attention logits for the length of a ``with`` block.
 
     Its attention is PyTorch's scaled dot product for that time, and afterwards what it was.
@@ -134,12 +151,16 @@ def carried(model: PreTrainedModel, bias: torch.Tensor | None, route: str = MASK
         bias: ``[B, L]`` float32, the logarithm of the mass of each column that is sent, 0 where it is 1; ``None``
             changes nothing.
         route: :data:`MASKED` or :data:`AUGMENTED`.
+        shortened: the prompt that is sent, whose columns sliding windows are to count; by the mask only.
     """
-    if bias is None:
+    windowed = shortened if shortened is not None and shortened.lacks() and _has_windows(model) else None
+    if bias is None and windowed is None:
         yield
         return
+    if bias is None:
+        bias = torch.zeros(windowed.columns.shape)
     before = model.config.get_text_config(decoder=True)._attn_implementation
-    token = _CALL.set(_Call(bias.to(model.device)))
+    token = _CALL.set(_Call(bias.to(model.device), windowed and windowed.to(model.device)))
     model.set_attn_implementation({"text_config": route})
     try:
         yield
@@ -148,15 +169,36 @@ def carried(model: PreTrainedModel, bias: torch.Tensor | None, route: str = MASK
         _CALL.reset(token)
 
 
+def _has_windows(model: PreTrainedModel) -> bool:
+    return getattr(model.config.get_text_config(decoder=True), "sliding_window", None) is not None
+
+
 def _mask_with_bias(*args: Any, **kwargs: Any) -> torch.Tensor | None:
     """SDPA's mask with the bias in it, ``[B, 1, queries, keys]`` of the model's type."""
     call = _CALL.get()
     if call is None:
         return sdpa_mask(*args, **kwargs)
     seen = sdpa_mask(*args, **kwargs | {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
+    call.places[seen.shape[-2:]] = kwargs.get("q_offset", 0), kwargs.get("kv_offset", 0)
     dtype = kwargs["dtype"]
     bias = call.of_keys(len(seen), seen.shape[-1], kwargs.get("kv_offset", 0), {"dtype": dtype, "device": seen.device})
     return torch.where(seen, bias, torch.finfo(dtype).min)
+
+
+def _attend_masked(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """SDPA; where the layer has a sliding window, one of the caller's columns."""
+    call, window = _CALL.get(), getattr(module, "sliding_window", None)
+    if call and call.windowed is not None and window:
+        beyond = call.beyond(window, attention_mask.shape)
+        attention_mask = attention_mask.masked_fill(beyond, torch.finfo(attention_mask.dtype).min)
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
 def _mask_without_bias(*args: Any, **kwargs: Any) -> torch.Tensor | None:
@@ -188,7 +230,7 @@ def _attend_augmented(
     return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
 
 
-AttentionInterface.register(MASKED, sdpa_attention_forward)
+AttentionInterface.register(MASKED, _attend_masked)
 AttentionMaskInterface.register(MASKED, _mask_with_bias)
 AttentionInterface.register(AUGMENTED, _attend_augmented)
 AttentionMaskInterface.register(AUGMENTED, _mask_without_bias)

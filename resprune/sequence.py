@@ -24,6 +24,10 @@ class Shortened:
         """The same on another device."""
         return Shortened(self.columns.to(device), self.length)
 
+    def lacks(self) -> bool:
+        """Whether any of the caller's columns is not sent, padding apart."""
+        return self.columns.shape[1] < self.length or bool((self.columns < 0).any())
+
     def take(self, values: torch.Tensor, fill: int) -> torch.Tensor:
         """``[..., B, S]`` values of the caller's columns to ``[..., B, L]`` of those sent, with ``fill`` as padding."""
         columns = self.columns.expand(*values.shape[:-1], -1)

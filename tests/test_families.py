@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+import zoo
 from asking import (
     BATCH,
     ONE,
@@ -243,3 +244,42 @@ class TestTiles:
         assert all(0 <= kept <= total for kept, total in result.tiles.values())
         told = [note for note in result.notes if note.startswith("Kept in tiles 0: ")]
         assert len(told) == (len(result.tiles) > 1)
+
+
+class TestWindows:
+    """A sliding window counts the columns that the caller wrote, not those that were sent."""
+
+    WINDOW = 24
+
+    @pytest.fixture
+    def windowed(self):
+        model, processor = zoo.tiny("gemma3")
+        model.config.text_config.sliding_window = self.WINDOW
+        sliding = [layer.self_attn for layer in model.get_decoder().layers if layer.self_attn.sliding_window]
+        assert sliding
+        for attention in sliding:
+            attention.sliding_window = self.WINDOW
+        return model, processor
+
+    @pytest.mark.parametrize("rows", ["one", "batch"])
+    @pytest.mark.parametrize("mass", [False, True])
+    def test_pruned_equals_the_masked_full_prompt(self, windowed, rows, mass, monkeypatch):
+        model, processor = windowed
+        inputs = inputs_of(processor, PROMPTS[rows])
+        assert inputs["input_ids"].shape[1] > 1.2 * self.WINDOW
+        # a mass of one each, so that the oracle needs no bias
+        monkeypatch.setattr("resprune.prune.mass_from_gram", lambda gram, kept: torch.ones(len(kept)))
+        with resprune.pruned(model, processor, keep=KEEP, mass=mass):
+            pruned = ask(model, inputs)
+            mask = hidden(model, inputs, model.resprune.last)
+        reference = masked(model, inputs, mask)
+        assert difference(pruned, reference) < 1e-3
+
+    def test_a_window_of_what_is_sent_would_be_seen(self, windowed, monkeypatch):
+        model, processor = windowed
+        inputs = inputs_of(processor, ONE)
+        monkeypatch.setattr("resprune.mass._has_windows", lambda model: False)
+        with resprune.pruned(model, processor, keep=KEEP):
+            pruned = ask(model, inputs)
+            mask = hidden(model, inputs, model.resprune.last)
+        assert difference(pruned, masked(model, inputs, mask)) > 1e-2

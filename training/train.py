@@ -71,7 +71,7 @@ STAGES = (
         "letters-168", 25, 260, 168, 48, False, 0.3, 1.0, muon=1.5e-3, adamw=1e-3, decay_from=0.5, micro=24, signs=0.6
     ),
     Stage(
-        "language-336", 24, 380, 336, 16, True, 0.0, 0.3, muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False
+        "language-336", 24, 320, 336, 16, True, 0.0, 0.3, muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False
     ),
 )
 SMOKE = (

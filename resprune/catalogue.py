@@ -64,7 +64,7 @@ _QWEN_INSIDE = "MIT, with a language model under Apache-2.0"
 CATALOGUE: dict[str, Entry] = {
     entry.id: entry
     for entry in (
-        Entry("bundled", "llava", "Knows emoji scenes only; small, offline, runs anywhere.", "Apache-2.0", 11.3, 5.1),
+        Entry("bundled", "llava", "Knows simple scenes only; small, offline, runs anywhere.", "Apache-2.0", 11.4, 5.1),
         Entry(
             "HuggingFaceTB/SmolVLM-256M-Instruct",
             "idefics3",

@@ -9,8 +9,8 @@ from resprune.evaluate.scenes import Composer
 
 # Seeds and sorts of scene picked by eye, and questions that each scene answers.
 EXAMPLES: tuple[tuple[str, int, Plan | None, tuple[str, ...]], ...] = (
-    ("penguins", 12, "herd", ("How many penguins are there?", "What does the sign say?", "Where is the strawberry?")),
     ("cake", 28, "odd", ("What animal is in the picture?", "Which one is the odd one out?")),
+    ("penguins", 12, "herd", ("How many penguins are there?", "What does the sign say?", "Where is the strawberry?")),
     ("lion", 23, "odd", ("Where is the spider?", "Is there a guitar in the picture?")),
     ("robots", 11, None, ("What is in the picture?", "How many robots are there?")),
     ("accordion", 20, None, ("Which is larger, the carrot or the accordion?", "What colour is the square?")),

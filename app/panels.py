@@ -177,5 +177,5 @@ def model_status(registry: Registry) -> str:
     size = loaded.parameters / 1e6
     facts = f"{size:.0f} M parameters" if size < 1000 else f"{size / 1000:.1f} B parameters"
     where = f"on {loaded.device.upper()}"
-    only = " &middot; emoji scenes only" if loaded.id == "bundled" else ""
+    only = " &middot; simple scenes only" if loaded.id == "bundled" else ""
     return f'<div class="model ready"><span>{facts} {escape(where)}{only}</span></div>'

@@ -120,7 +120,7 @@ def test_many_are_asked_shown_filtered_judged_and_saved(browser: Browser, addres
 def test_a_job_is_paused_and_found_again_when_the_page_is_opened_again(
     browser: Browser, address: str, upload: Path, registry: Registry
 ) -> None:
-    slow = registry.loaded.model.model.language_model.register_forward_pre_hook(lambda *_: time.sleep(0.02))
+    slow = registry.loaded.model.model.language_model.register_forward_pre_hook(lambda *_: time.sleep(0.15))
     try:
         with watched(browser, address, 390, 844) as page:
             start(page, upload)

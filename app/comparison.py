@@ -114,7 +114,8 @@ def _choosing(
 ) -> None:
     """Another picture: an example, a new scene, an upload, one pasted or dropped on the map."""
     begun = [left.picture, left.question, left.suggested, *outputs]
-    left.examples.click(partial(starting.pick, offered), [left.examples, session], begun, **AT_ONCE)
+    picked = {**AT_ONCE, "trigger_mode": "always_last"}  # of many clicks, the last counts
+    left.examples.click(partial(starting.pick, offered), [left.examples, session], begun, **picked)
     left.new.click(starting.compose, session, begun, **AT_ONCE)
     fresh = [left.suggested, *outputs]
     given = [left.picture.upload, left.picture.clear, left.picture.input]

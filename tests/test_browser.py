@@ -142,7 +142,9 @@ def test_nobody_meets_an_empty_page_and_the_first_click_replaces_what_was_stored
 
 def test_every_example_is_answered_already(browser: Browser, address: str) -> None:
     with watched(browser, address) as page:
-        for number, example in enumerate(examples()[:3]):
+        # the first last: its question stands there from the start, and would tell nothing of the click
+        for number in (1, 2, 0):
+            example = examples()[number]
             page.locator("#examples button").nth(number).click()
             page.wait_for_function(
                 "(q) => document.querySelector('#question textarea').value === q", arg=example.question

@@ -201,6 +201,7 @@ def test_the_map_shows_order_energy_and_relevance_and_tells_of_the_patch_under_t
         told = text(page, "#patch-map .about")
         assert all(word in told for word in ("Rank", "of 576", "Residual energy", "Near", "Box 0, 0 to"))
         page.locator("#patch-map summary").click()
+        page.wait_for_selector("#patch-map tbody tr:nth-child(128)")  # a browser tells of the opening afterwards
         rows = page.locator("#patch-map tbody tr")
         assert rows.count() == 128
         stands = [int(row) for row in page.locator("#patch-map tbody td:nth-last-child(2)").all_inner_texts()]

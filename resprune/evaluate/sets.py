@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from resprune.errors import InputError
-from resprune.evaluate.casts import PLANS, Plan
+from resprune.evaluate.casts import Plan
 from resprune.evaluate.easy_vqa import easy_vqa
 from resprune.evaluate.examples import Example
 from resprune.evaluate.questions import one_of_each
@@ -122,10 +120,9 @@ def _parsed(line: str) -> dict[str, Any]:
 def _scenes(
     seed: int, scenes: int, plan: Plan | None, styles: tuple[str, ...], fonts: tuple[str, ...]
 ) -> Iterator[Example]:
-    assert plan is None or plan not in PLANS
     composer = Composer(assets_dir() / "sprites")
     for i in range(scenes):
         scene = composer.scene((seed, i), plan=plan, styles=styles, fonts=fonts)
-        image: Image.Image = scene.image()
+        image = scene.image()
         for question in one_of_each(composer, scene, (seed, i, 1)):
             yield Example(i, image, question.label, question.text, (question.answer,))

@@ -18,7 +18,7 @@ from resprune.evaluate.scenes import (
     UNSEEN_STYLE,
     Composer,
 )
-from resprune.evaluate.wording import CANNOT_TELL, KINDS, NUMBERS, STRANGERS, no_such, plural, with_article
+from resprune.evaluate.wording import CANNOT_TELL, KINDS, NUMBERS, STRANGERS, UNCOUNTED, no_such, plural, with_article
 from resprune.models import assets_dir
 
 
@@ -95,6 +95,22 @@ def test_the_unseen_style_draws_every_noun(composer: Composer) -> None:
     assert not np.array_equal(scene.pixels, composer.scene((6, 0)).pixels)
 
 
+def test_plans_for_what_is_rare(composer: Composer) -> None:
+    forms = [composer.scene((5, seed), plan="forms").things for seed in range(12)]
+    assert all(t.colour for things in forms for t in things) and {len(things) for things in forms} == {1, 2, 3}
+    signs = [composer.scene((5, seed), plan="sign").things for seed in range(12)]
+    assert all(sum(bool(t.text) for t in things) == 1 for things in signs)
+
+
+def test_training_sees_some_pictures_that_were_smaller_once(composer: Composer) -> None:
+    def sharpness(restyle: bool) -> list[float]:
+        scenes = (composer.scene((6, i), plan="forms", restyle=restyle) for i in range(40))
+        return [float(np.abs(np.diff(s.pixels.astype(float), axis=1)).max()) for s in scenes]
+
+    drop = np.array(sharpness(True)) < 0.6 * np.array(sharpness(False))
+    assert 1 <= drop.sum() <= 15
+
+
 def test_restyling_changes_pixels_and_nothing_else(composer: Composer) -> None:
     plain, other = (composer.scene((6, 1), plan="crowd", restyle=restyle) for restyle in (False, True))
     assert plain.things[0] == other.things[0]
@@ -124,6 +140,7 @@ def test_questions_are_right(composer: Composer) -> None:
                         assert any(right == with_article(word) for word in counts)
                     case "describe":
                         assert all(word[:4] in right for word in counts)
+                        assert ("some" in right) == (max(counts.values()) > 1 or bool(set(counts) & UNCOUNTED))
                     case "compare":
                         a, b = named
                         assert right == f"more {plural(a if counts[a] > counts[b] else b)}"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from resprune.evaluate.questions import questions
-from resprune.evaluate.scenes import Composer
+from resprune.evaluate.scenes import COLOURS, Composer
 from resprune.models import assets_dir
 from training.batches import IGNORED, Batches, centres, on_canvas
 from training.export import export
@@ -35,9 +35,8 @@ def student(composer: Composer) -> Student:
 
 
 def batches(composer: Composer, student: Student, **changes: Any) -> Batches:
-    sizes = {"seed": 5, "steps": 1, "batch": 1, "side": 168, "answers": True}
-    plans = dict.fromkeys(("dense", "crowded", "signs"), 0.0)
-    return Batches(composer, student.tokenizer, **plans | sizes | changes)
+    sizes = {"seed": 5, "steps": 1, "batch": 1, "side": 168, "shares": {}, "answers": True}
+    return Batches(composer, student.tokenizer, **sizes | changes)
 
 
 def test_the_smoke_size_runs_and_exports_a_model_that_loads(tmp_path: Path) -> None:
@@ -124,7 +123,7 @@ def test_packed_questions_equal_questions_asked_alone(composer: Composer, studen
 def test_no_visual_token_is_ever_dropped(composer: Composer, student: Student) -> None:
     """Every stage shows the model each patch of the picture that it is given, in raster order."""
     for stage in STAGES:
-        told = ("seed", "side", "dense", "crowded", "signs", "answers")
+        told = ("seed", "side", "shares", "answers")
         found = batches(composer, student, batch=2, **{name: getattr(stage, name) for name in told})
         grid = stage.side // 14
         for places in found[0].places:
@@ -149,6 +148,39 @@ def test_a_window_asks_where_on_the_full_picture(composer: Composer, offset: tup
     assert not {q.answer for s in scenes for q in questions(composer, s, 0)["where"]} <= possible
 
 
+def test_an_objects_patches_share_one_vote(composer: Composer, student: Student) -> None:
+    """The right parts cost nothing, and each patch voting for itself costs much."""
+    student.float()
+    batch = batches(composer, student, answers=False)[0]
+    near = (-0.5 * batch.centres.square().sum(2)).exp()
+    same = (batch.owners[:, :, None] == batch.owners[:, None]).float()
+    right = (near / (same @ near[..., None]).squeeze(2)).log().clamp_min(-5)
+
+    def loss(votes: torch.Tensor) -> float:
+        told = SimpleNamespace(vote=lambda visual: votes[..., None])
+        return float(Student.vote_loss(told, batch.centres, batch))
+
+    assert loss(right) < 0.05  # not nothing: the far patches' parts end at the least one
+    assert loss(torch.zeros_like(right)) > 0.5
+
+
+def test_colours_and_categories_are_pointed_at_where_they_are_asked_for(composer: Composer, student: Student) -> None:
+    scene = next(s for i in range(50) for s in [composer.scene((1, 4, i))] if any(t.colour for t in s.things))
+    asked, prompt = questions(composer, scene, 0), student.prompt
+    shown = prompt.shown(scene)
+    places = window(torch.zeros(1, 2, dtype=torch.long), 24)
+
+    def named(kind: str, starting: str = "") -> set[int]:
+        question = next(q for q in asked[kind] if q.answer.startswith(starting))
+        return set(prompt.pack(places, [[question]])["named"][0].tolist()) - {-1}
+
+    assert named("coloured", "Yes") <= set(shown.ravel().tolist())
+    assert named("coloured", "Yes") & set(shown[1].tolist()), "the colour"
+    assert named("category") & set(shown[2].tolist()), "the category"
+    fruit, orange = student.tokenizer.encode(" orange")[0], prompt.first_colour + list(COLOURS).index("orange")
+    assert prompt.known("coloured")[fruit] == orange != prompt.known("present")[fruit]
+
+
 def test_each_patch_of_an_object_is_told_where_its_middle_lies(composer: Composer) -> None:
     scene = composer.scene((1, 2, 3))
     offsets = centres(scene)
@@ -164,23 +196,27 @@ def test_each_patch_of_an_object_is_told_where_its_middle_lies(composer: Compose
 class TestPointing:
     """Two text tokens behind one token of prefix and four patches: two of object 0, one of object 1, one of neither."""
 
-    nouns = torch.tensor([[7, 7, 7, 3]])
+    shown = torch.tensor([[[7, 7, 7, 3], [-1, -1, 9, -1]]])
     owners = torch.tensor([[0, 0, 1, 2]])
 
     def losses(self, row: list[float], named: int) -> tuple[float, float]:
-        weights = torch.zeros(1, 3, 2, 7)
+        weights = torch.zeros(1, 4, 2, 7)
         weights[..., 0, :5] = torch.tensor(row)
         layer = SimpleNamespace(self_attn=SimpleNamespace(weights=weights))
         model = SimpleNamespace(layers=[layer] * 4)
         text = {"named": torch.tensor([[named, -1]]), "said": torch.tensor([[named, -1]])}
         return (
-            float(pointing_loss(model, text, self.nouns)) / 2,
-            float(counting_loss(model, text, self.nouns, self.owners)) / 2,
+            float(pointing_loss(model, text, self.shown)) / 2,
+            float(counting_loss(model, text, self.shown, self.owners)) / 3,
         )
 
     def test_attention_on_the_nouns_patches_costs_nothing(self) -> None:
         assert self.losses([0, 0.5, 0.25, 0.25, 0], 7)[0] == pytest.approx(0)
         assert self.losses([0.5, 0, 0, 0, 0.5], 7)[0] > 5
+
+    def test_a_colour_is_looked_for_where_it_is_seen(self) -> None:
+        assert self.losses([0, 0, 0, 1, 0], 9)[0] == pytest.approx(0)
+        assert self.losses([0, 0, 1, 0, 0], 9)[0] > 5
 
     def test_of_what_is_not_there_the_first_tokens_are_looked_at(self) -> None:
         assert self.losses([1, 0, 0, 0, 0], 5) == (pytest.approx(0), pytest.approx(0))
@@ -237,7 +273,7 @@ def test_an_earlier_models_words_are_known_again(composer: Composer, student: St
 
 def test_batches_depend_on_seed_and_step_alone(composer: Composer, student: Student) -> None:
     def batch(step: int) -> np.ndarray:
-        return batches(composer, student, steps=9, batch=2, dense=0.5)[step].pixels
+        return batches(composer, student, steps=9, batch=2, shares={"dense": 0.5})[step].pixels
 
     assert np.array_equal(batch(4), batch(4))
     assert not np.array_equal(batch(4), batch(5))

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerFast
 
 from resprune.evaluate.casts import Plan
 from resprune.evaluate.questions import Question, questions
-from resprune.evaluate.scenes import PATCH, SIDE, Composer, Scene
-from resprune.evaluate.wording import Kind, plural
+from resprune.evaluate.scenes import COLOURS, PATCH, SIDE, Composer, Scene
+from resprune.evaluate.wording import Kind, plural, sentence
 from training.network import window
 from training.pointing import NO_NOUN
 from training.tokenizer import ASSISTANT, USER
@@ -20,19 +20,19 @@ IGNORED = -100
 # How many questions of each kind a scene is asked, where it has them: the hard kinds more often.
 SHARES: dict[Kind, int] = {
     "describe": 1,
-    "present": 4,
-    "category": 3,
-    "colour": 1,
+    "present": 3,
+    "category": 2,
+    "colour": 2,
     "shape": 1,
-    "coloured": 2,
+    "coloured": 3,
     "where": 2,
     "place": 2,
     "count": 4,
     "relation": 4,
     "odd": 1,
-    "size": 3,
+    "size": 2,
     "sign": 1,
-    "compare": 3,
+    "compare": 2,
     "absent": 1,
     "unknown": 1,
 }
@@ -43,7 +43,8 @@ class Batch:
     """Tensors of one training step; see :meth:`Prompt.pack` for the text's.
 
     ``pixels [B, side, side, 3]``; ``places``, ``nouns``, ``colours`` and ``owners [B, N]``; ``centres [B, N, 2]``, how
-    many patches right and down the middle of the object lies that a patch shows (0 where it shows none).
+    many patches right and down the middle of the object lies that a patch shows (0 where it shows none); ``shown
+    [B, 3, N]``, the noun, the colour and the category of what a patch shows, numbered as :class:`Prompt` numbers words.
     """
 
     pixels: np.ndarray
@@ -52,21 +53,59 @@ class Batch:
     colours: torch.Tensor
     owners: torch.Tensor
     centres: torch.Tensor
+    shown: torch.Tensor
     text: dict[str, torch.Tensor] | None
 
 
 class Prompt:
-    """Token ids of the parts of a prompt, by the bundled model's chat template."""
+    """Token ids of the parts of a prompt, by the bundled model's chat template.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, words: list[str], glyphs: str) -> None:
+    What a word names has one number: nouns first, then the glyphs of signs, the colours, and the categories.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, composer: Composer) -> None:
         self.tokenizer = tokenizer
+        words, glyphs = composer.words, composer.glyphs
         # the singular last: a plural may be cut into the noun and an ending
         self.nouns = {
             tokenizer.encode(f" {form(word)}")[0]: noun for form in (plural, str) for noun, word in enumerate(words)
         }
         self.glyphs = {tokenizer.encode(glyph)[0]: len(words) + i for i, glyph in enumerate(glyphs)}
+        self.first_colour = len(words) + len(glyphs)
+        self.colours = {
+            tokenizer.encode(f" {form}")[0]: self.first_colour + i
+            for i, colour in enumerate(COLOURS)
+            for form in (colour, sentence(colour)[:-1])
+        }
+        categories = list(dict.fromkeys(composer.categories))
+        first = self.first_colour + len(COLOURS)
+        self.kinds = {tokenizer.encode(f" {category}")[0]: first + i for i, category in enumerate(categories)}
+        self.kind_of = np.array([first + categories.index(category) for category in composer.categories])
         self.prefix = tokenizer.encode(f"<s>{USER}")
         self.end = tokenizer.eos_token_id
+
+    def known(self, kind: Kind) -> dict[int, int]:
+        """The number of what each token names, in a question of that kind."""
+        match kind:
+            case "sign":  # "A" is a letter on a sign, and an article elsewhere
+                return self.nouns | self.glyphs
+            case "colour" | "coloured" | "shape":  # an orange is no fruit here
+                return self.kinds | self.nouns | self.colours
+            case "category":
+                return self.kinds | self.nouns
+        return self.nouns
+
+    def shown(self, scene: Scene) -> np.ndarray:
+        """``[3, N]`` int64: noun, colour and category of each patch, :data:`NO_NOUN` where it has none."""
+        nouns, colours = scene.nouns.ravel(), scene.colours.ravel()
+        noun = (nouns >= 0) & (nouns < len(self.kind_of))
+        return np.stack(
+            [
+                np.where(nouns < 0, NO_NOUN, nouns),
+                np.where(colours < 0, NO_NOUN, colours + self.first_colour),
+                np.where(noun, self.kind_of[np.where(noun, nouns, 0)], NO_NOUN),
+            ]
+        )
 
     def block(self, question: Question) -> tuple[list[int], list[int]]:
         """What stands behind the picture, and the answer."""
@@ -78,8 +117,8 @@ class Prompt:
 
         Returns:
             ``ids [B, T]`` of the text behind the picture, ``positions [B, P + N + T]`` of prefix, picture and text,
-            ``mask [B, 1, T, P + N + T]`` additive, ``targets [B, T]``, and ``named`` and ``said [B, T]``, the
-            noun that each token is, and the one that is said next, at its article too.
+            ``mask [B, 1, T, P + N + T]`` additive, ``targets [B, T]``, and ``named`` and ``said [B, T]``, what each
+            token names, and what is named next, at its article too.
         """
         rows = []
         start = len(self.prefix) + 576
@@ -87,8 +126,7 @@ class Prompt:
             ids, positions, block, targets, named, said = [], [], [], [], [], []
             for i, question in enumerate(row, 1):
                 prompt, answer = self.block(question)
-                # "A" is a letter on a sign, and an article elsewhere
-                known = self.glyphs | self.nouns if question.kind == "sign" else self.nouns
+                known = self.known(question.kind)
                 tokens = prompt + answer[:-1]
                 ids += tokens
                 targets += [IGNORED] * (len(prompt) - 1) + answer
@@ -132,15 +170,13 @@ class Batches(Dataset):
         steps: int,
         batch: int,
         side: int,
-        dense: float,
-        crowded: float,
-        signs: float,
+        shares: dict[Plan, float],
         answers: bool,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
-        self.composer, self.prompt = composer, Prompt(tokenizer, composer.words, composer.glyphs)
+        self.composer, self.prompt = composer, Prompt(tokenizer, composer)
         self.seed, self.steps, self.batch, self.side = seed, steps, batch, side
-        self.answers, self.shares = answers, {"dense": dense, "signs": signs, "crowd": crowded}
+        self.answers, self.shares = answers, shares
         self.shard = shard  # this process's number, and how many share each batch
 
     def __len__(self) -> int:
@@ -167,6 +203,7 @@ class Batches(Dataset):
             colours=torch.from_numpy(np.stack([s.colours for s in scenes])).flatten(1),
             owners=torch.from_numpy(np.stack([s.owners for s in scenes])).flatten(1),
             centres=torch.from_numpy(np.stack([centres(s) for s in scenes])).flatten(1, 2),
+            shown=torch.from_numpy(np.stack([self.prompt.shown(s) for s in scenes])),
             text=text,
         )
 

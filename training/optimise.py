@@ -29,7 +29,7 @@ class Optimiser:
             "colour",
             "place",
             "centre",
-            "area",
+            "vote",
         )  # tables and heads, which are no hidden matrices
         matrix = [p.ndim == 2 and not any(s in n for s in others) for n, p in named]
         pick = [m for m, is_matrix in zip(self.masters, matrix, strict=True) if is_matrix]

@@ -7,7 +7,7 @@ import numpy as np
 
 from resprune.evaluate.sprites import SHAPES, Sprites
 
-Plan = Literal["few", "herd", "odd", "crowd", "dense", "signs"]
+Plan = Literal["few", "herd", "odd", "crowd", "dense", "signs", "sign", "forms"]
 PLANS: dict[Plan, float] = {"few": 0.55, "herd": 0.27, "odd": 0.18}  # shares, where no plan is asked for
 SMALL_SIDE = 168  # pictures of up to this side hold about a quarter of the objects
 
@@ -44,7 +44,7 @@ def cast(rng: np.random.Generator, sprites: Sprites, side: int, plan: Plan | Non
     small = side <= SMALL_SIDE
     nouns = rng.permutation(sprites.drawn).tolist()
     overlap = float(rng.choice([0.0, 0.12], p=[0.7, 0.3]))
-    signed = rng.random() < (0.4 if plan in ("few", "dense") else 0.15)
+    signed = plan == "sign" or rng.random() < (0.4 if plan in ("few", "dense") else 0.15)
     texts = (sign_text(rng, sprites, 3 if small else 7),) if signed else ()
     forms = _forms(rng, sprites, 1 if small else 3)
     match plan:
@@ -53,6 +53,9 @@ def cast(rng: np.random.Generator, sprites: Sprites, side: int, plan: Plan | Non
         case "signs":
             texts = tuple(sign_text(rng, sprites, 4 if small else 7) for _ in range(4 if small else 9))
             return Cast(nouns[: 3 if small else 8], 28, 80, 0.0, texts)
+        case "forms":
+            shapes = (sprites.drawn + rng.permutation(len(SHAPES))[: int(rng.integers(1, 4))]).tolist()
+            return Cast(shapes, 40, 92 if small else 140, 0.0, ())
         case "crowd":
             count = int(rng.integers(5, 11)) if small else int(rng.integers(18, 42))
             many = _repeated(rng, nouns[:2], 2 if small else 5)

@@ -34,7 +34,8 @@ from resprune.evaluate.wording import (
     with_article,
 )
 
-MOST_DESCRIBED = 6  # sorts of things that a description lists
+MOST_DESCRIBED = 4  # sorts of things that a description lists
+MOST_IN_TRAINING = 6
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,15 @@ class _Asking:
             self.add("present", "No.", (word,), a=_any(word))
         for category in dict.fromkeys(t.category for t in self.scene.things if t.category != SIGN):
             members = {t.word for t in self.scene.things if t.category == category}
-            if len(members) == 1 and self.counts[(word := members.pop())] < len(NUMBERS):
+            if len(members) == 1:
+                word = members.pop()
                 self.add("category", sentence(counted(word, self.counts[word])), (category,), c=category)
 
     def ask_of_shapes(self) -> None:
         shapes = {t.word: t.colour for t in self.scene.things if t.colour}
         other = [c for c in COLOURS if c not in shapes.values()]
+        if len(shapes) == 1:
+            self.add("colour", sentence(next(iter(shapes.values()))), ("shape",), n="shape")
         for word, colour in shapes.items():
             self.add("colour", sentence(colour), (word,), n=word)
             self.add("shape", sentence(with_article(word)), (), colour=colour)
@@ -167,7 +171,7 @@ class _Asking:
                 self.add("sign", f'It says "{thing.text}".', (SIGN,))
         if odd := _odd_one(self.scene.things):
             self.add("odd", f"The {odd.word}.")
-        if len(self.counts) <= MOST_DESCRIBED and max(self.counts.values()) < len(NUMBERS):
+        if len(self.counts) <= (MOST_DESCRIBED if self.held_out else MOST_IN_TRAINING):
             ordered = sorted(self.scene.things, key=lambda t: t.x)
             phrases = {t.word: _described(t, self.counts[t.word]) for t in ordered}
             self.add("describe", sentence(listed(list(phrases.values()))))

@@ -109,7 +109,7 @@ class Composer:
                 room and ``"signs"`` for as many signs, to train a vision tower.
             styles: drawing styles to mix.
             fonts: of signs.
-            restyle: change the drawings further, for training.
+            restyle: change the drawings further, and sometimes the sharpness of the whole picture, for training.
         """
         rng = np.random.default_rng(seed)
         easel = _Easel(rng, self.sprites, side)
@@ -118,7 +118,7 @@ class Composer:
             easel.put_up_sign(text, fonts[rng.integers(len(fonts))])
         for noun in wanted.nouns:
             easel.draw(noun, wanted, styles, restyle)
-        return easel.finished()
+        return easel.finished(coarse=restyle and rng.random() < 0.15)
 
 
 class _Easel:
@@ -143,8 +143,8 @@ class _Easel:
         emoji = noun < sprites.drawn
         usable = [s for s in styles if not emoji or sprites.available[s][noun]]
         art = sprites.sprite(noun, usable[rng.integers(len(usable))], size)
-        if emoji and rng.random() < 0.5:
-            art = art[:, ::-1]
+        if rng.random() < 0.5:
+            art = art[:, ::-1] if emoji else art.transpose(1, 0, 2)
         if restyle and emoji and rng.random() < 0.6:
             art = restyled(art, rng)
         opacity, colour = art[..., 3:].astype(np.float32) / 255, None
@@ -152,7 +152,7 @@ class _Easel:
             paint = art[..., :3] * rng.uniform(0.85, 1.1, 3).astype(np.float32)
         else:
             colour = self._colour_seen_on(left, top, size)
-            paint = opacity * np.clip(np.float32(COLOURS[colour]) + rng.normal(0, 8, 3).astype(np.float32), 0, 255)
+            paint = opacity * np.clip(np.float32(COLOURS[colour]) + rng.normal(0, 12, 3).astype(np.float32), 0, 255)
         window = self.canvas[top : top + size, left : left + size]
         window *= 1 - opacity
         window += paint
@@ -166,9 +166,9 @@ class _Easel:
     def put_up_sign(self, text: str, font: str) -> None:
         """A board with ``text`` on it, of contrasting colours."""
         rng, gap, rim = self.rng, 2, 6
-        height = int(rng.integers(20, 34))
+        height = int(rng.integers(26, 44))
         letters = self.sprites.letters(text, font, height)
-        while (width := sum(a.shape[1] + gap for a in letters) + 2 * rim) > 0.75 * self.side and height > 14:
+        while (width := sum(a.shape[1] + gap for a in letters) + 2 * rim) > 0.8 * self.side and height > 16:
             height -= 2
             letters = self.sprites.letters(text, font, height)
         tall = letters[0].shape[0] + rim
@@ -200,8 +200,13 @@ class _Easel:
         self.things.append(Thing(noun, SIGN, SIGN, x, y, max(width, tall), text=text))
         self.boxes.append((x, y, width, tall))
 
-    def finished(self) -> Scene:
+    def finished(self, *, coarse: bool = False) -> Scene:
+        """The scene; ``coarse`` as if its picture had been smaller once."""
         pixels = np.clip(self.canvas, 0, 255).astype(np.uint8)
+        if coarse:
+            once = int(self.side * self.rng.uniform(0.19, 0.6))
+            small = Image.fromarray(pixels).resize((once, once), Image.Resampling.BOX)
+            pixels = np.asarray(small.resize((self.side, self.side), Image.Resampling.BICUBIC))
         return Scene(pixels, tuple(self.things), *self._labels(), self.side)
 
     def _free_place(self, wanted: Cast) -> tuple[int, int, int] | None:

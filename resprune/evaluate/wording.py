@@ -196,12 +196,12 @@ def plural(word: str) -> str:
 
 
 def counted(word: str, count: int) -> str:
-    """``"a dog"``, ``"three dogs"``, ``"some grapes"``."""
-    return with_article(word) if count == 1 or word in UNCOUNTED else f"{NUMBERS[count]} {plural(word)}"
+    """``"a dog"``, ``"some dogs"``, ``"some grapes"``: how many is a question of its own."""
+    return with_article(word) if count == 1 else f"some {plural(word)}"
 
 
 def listed(phrases: list[str]) -> str:
-    """``"a dog, two cats and a red circle"``."""
+    """``"a dog, some cats and a red circle"``."""
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
 
 

@@ -146,9 +146,9 @@ def live(record: dict[str, Any] | None, state: str = "under way") -> str:
     return f'<p class="origin"><b>Live run</b> <span>{facts}</span></p>'
 
 
-def stored(record: dict[str, Any]) -> str:
-    """That nobody has just asked: where and when the comparison on the page was run."""
-    facts = f"of {_ran(record)} on {escape(record['made'][:10])}; ask to run it here and now"
+def stored(record: dict[str, Any], again: str = "; ask to run it here and now") -> str:
+    """That nobody has just asked: where and when the comparison on the page was run, and how to run it ``again``."""
+    facts = f"of {_ran(record)} on {escape(record['made'][:10])}{again}"
     return f'<p class="origin stored" role="note"><b>Stored run</b> <span>{facts}</span></p>'
 
 

@@ -91,6 +91,7 @@ def patch_map(value: dict[str, Any] | None = None) -> gr.HTML:
         js_on_load="\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS),
         apply_default_css=False,
         elem_id="patch-map",
+        elem_classes="patch-map",
     )
 
 

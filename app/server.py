@@ -15,7 +15,7 @@ from app.scenes import ASSETS
 from app.theme import theme
 
 STATIC = Path(__file__).parent / "static"
-STYLES = ("page.css", "asking.css", "map.css", "answers.css", "sweep.css", "inspect.css")
+STYLES = ("page.css", "asking.css", "map.css", "answers.css", "sweep.css", "inspect.css", "stories.css")
 MAX_UPLOAD = "50mb"
 PAGE_FIRST = 3  # seconds
 

@@ -42,7 +42,7 @@ function toggle(patch) {
 
 canvas.addEventListener("pointermove", (event) => map && look(patchAt(event)));
 canvas.addEventListener("pointerleave", () => look(null));
-canvas.addEventListener("click", (event) => map && toggle(patchAt(event)));
+canvas.addEventListener("click", (event) => map && !own && toggle(patchAt(event)));
 canvas.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
   if (!map || !(step || [" ", "Enter", "Escape"].includes(event.key))) return;
@@ -50,7 +50,7 @@ canvas.addEventListener("keydown", (event) => {
   if (event.key === "Escape") return look(null);
   if (cursor === null) return look(map.boxes.findIndex((_, patch) => shownHere(patch)));
   if (step) look(neighbour(cursor, step));
-  else toggle(cursor);
+  else if (!own) toggle(cursor);
 });
 
 // The nearest patch whose centre lies that way.
@@ -79,7 +79,7 @@ find(".table").addEventListener("toggle", () => map && find(".table").open && ta
 find(".change").addEventListener("click", () => trigger("clear"));
 
 document.addEventListener("input", (event) => {
-  if (!event.target.closest?.("#budget")) return;
+  if (!(own ?? event.target.closest?.("#budget"))?.contains(event.target)) return;
   touched = true;
   toggled = new Set();
   redraw();
@@ -101,7 +101,7 @@ const picked = (transfer) => [...(transfer?.files ?? [])].find((file) => file.ty
 
 document.addEventListener("paste", (event) => {
   const file = picked(event.clipboardData);
-  if (!file) return;
+  if (!file || own) return;
   event.preventDefault();
   event.stopPropagation();
   take(file);
@@ -109,7 +109,7 @@ document.addEventListener("paste", (event) => {
 
 for (const name of ["dragover", "drop"]) {
   document.addEventListener(name, (event) => {
-    if (!event.target.closest?.("#stage")) return;
+    if (own || !event.target.closest?.("#stage")) return;
     event.preventDefault();
     const file = name === "drop" && picked(event.dataTransfer);
     if (!file) return;

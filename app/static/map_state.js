@@ -22,7 +22,9 @@ let inView = []; // of each patch: whether that view shows it
 let cursor = null; // the patch under the pointer, or chosen by the arrow keys
 let toggled = new Set(); // patches added to or removed from the choice by hand
 
-const slider = () => document.querySelector("#budget input[type=range]");
+// A map that stands in a budget of its own is moved by that, and takes no other picture.
+const own = element.closest(".own-budget");
+const slider = () => (own ?? document.querySelector("#budget"))?.querySelector("input[type=range]");
 const clamp = (n, low, high) => Math.max(low, Math.min(high, n));
 
 function budget() {

@@ -36,7 +36,8 @@ def choose(name: str, tokens: VisualTokens, k: int, **options) -> list[int]:
 
 
 def test_the_methods_that_there_are():
-    assert list(METHODS) == ["resprune", "random", "uniform", "divprune", "cdpruner"]
+    baselines = ["random", "uniform", "divprune", "cdpruner"]
+    assert list(METHODS) == ["resprune", *baselines, "subspace", "relevance", "spare", "norm", "lrcp"]
     assert [name for name in METHODS if name not in NESTED] == ["uniform"]
     assert all(method.summary for method in METHODS.values())
 
@@ -49,7 +50,7 @@ def test_every_method_orders_every_token_once(name, rows, cols, k, relevance):
     assert sorted(selection.order.tolist()) == list(range(rows * cols))
     assert selection.indices.tolist() == sorted(selection.order[:k].tolist())
     assert selection.order.dtype == selection.indices.dtype == torch.int64
-    assert (selection.energy is None) == (selection.captured is None) == (name not in ("resprune", "cdpruner"))
+    assert (selection.energy is None) == (selection.captured is None) == (not METHODS[name].energies)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -70,7 +71,7 @@ def test_a_smaller_uniform_grid_is_no_prefix():
     assert choose("uniform", tokens, 4) != choose("uniform", tokens, 64)[:4]
 
 
-@pytest.mark.parametrize("name", ["resprune", "divprune", "cdpruner"])
+@pytest.mark.parametrize("name", ["resprune", "divprune", "cdpruner", "subspace", "spare", "norm", "lrcp"])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_features_that_are_no_numbers_are_refused(name, value):
     tokens = visual_tokens(grid(3, 3))
@@ -112,6 +113,34 @@ def test_resprune_takes_what_the_question_names_first():
     tokens = VisualTokens(torch.eye(16) + noise, coords, relevance)
     assert sorted(choose("resprune", tokens, 3)) == [5, 6, 9]
     assert not {5, 6, 9} & set(choose("resprune", tokens, 13, sign=-1))
+
+
+def test_ablations_are_settings_of_resprune():
+    tokens = visual_tokens(grid(6, 6), dims=64)
+    assert choose("subspace", tokens, 12) == choose("resprune", tokens, 12, alpha=0)
+    assert choose("spare", tokens, 12) == choose("resprune", tokens, 12, sign=-1)
+    assert len({tuple(choose(name, tokens, 12)) for name in ("resprune", "subspace", "spare", "relevance")}) == 4
+
+
+def test_relevance_alone_keeps_duplicates_of_what_is_named():
+    relevance = torch.tensor([0.2, 1.0, 1.0, 1e-6, 0.9])
+    tokens = VisualTokens(torch.ones(5, 3), grid(1, 5), relevance)
+    assert choose("relevance", tokens, 5) == [1, 2, 4, 0, 3]
+    assert choose("relevance", VisualTokens(tokens.features, tokens.coords), 3) == [0, 1, 2]
+
+
+def test_norm_keeps_the_longest():
+    features = torch.tensor([[3.0, 4], [0, 6], [1, 1], [0, -6]])
+    assert choose("norm", VisualTokens(features, grid(1, 4)), 4) == [1, 3, 0, 2]
+
+
+def test_lrcp_keeps_what_the_dominant_directions_do_not_explain():
+    """Ten pairs along each of four axes, far out, and three tokens near the middle along axes of their own."""
+    far = torch.cat([torch.eye(8)[:4] * s for s in (100.0, -100.0)] * 10)
+    odd = torch.eye(8)[4:7] * torch.tensor([[1.0], [3.0], [2.0]])
+    tokens = VisualTokens(torch.cat([far[:40], odd, far[40:]]), grid(1, 83))
+    assert choose("lrcp", tokens, 3) == [41, 42, 40]
+    assert not {40, 41, 42} & set(choose("norm", tokens, 80))
 
 
 def test_cdpruner_is_greedy_on_the_determinant():

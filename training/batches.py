@@ -19,7 +19,7 @@ from training.tokenizer import ASSISTANT, USER
 IGNORED = -100
 # How many questions of each kind a scene is asked, where it has them: the hard kinds more often.
 SHARES: dict[Kind, int] = {
-    "describe": 1,
+    "describe": 2,
     "present": 3,
     "category": 2,
     "colour": 2,
@@ -27,11 +27,11 @@ SHARES: dict[Kind, int] = {
     "coloured": 3,
     "where": 2,
     "place": 2,
-    "count": 4,
+    "count": 6,
     "relation": 4,
     "odd": 1,
     "size": 2,
-    "sign": 1,
+    "sign": 2,
     "compare": 2,
     "absent": 1,
     "unknown": 1,
@@ -89,7 +89,7 @@ class Prompt:
         match kind:
             case "sign":  # "A" is a letter on a sign, and an article elsewhere
                 return self.nouns | self.glyphs
-            case "colour" | "coloured" | "shape":  # an orange is no fruit here
+            case "colour" | "coloured" | "shape":
                 return self.kinds | self.nouns | self.colours
             case "category":
                 return self.kinds | self.nouns

@@ -76,9 +76,10 @@ STAGES = (
         "language-168", 33, 240, 168, 24, True, LIKE_TESTS_AND, 0.3,
         muon=2.5e-3, adamw=1.5e-3, decay_from=0.8, tower=False,
     ),
+    # From step 400 on with the herds, and twice the weight on counting: it had learned everything but to count.
     Stage(
-        "language-336", 34, 700, 336, 16, True, LIKE_TESTS_AND, 0.3,
-        muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False,
+        "language-336", 34, 840, 336, 16, True, LIKE_TESTS_AND | {"herd": 0.2, "odd": 0.08}, 0.3,
+        muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False, counting=0.6,
     ),
 )  # fmt: skip
 SMOKE = (

@@ -168,13 +168,15 @@ class _Asking:
     def ask_of_all(self) -> None:
         for thing in self.single:
             if thing.text:
-                self.add("sign", f'It says "{thing.text}".', (SIGN,))
+                for _ in range(1 if self.held_out else 2):
+                    self.add("sign", f'It says "{thing.text}".', (SIGN,))
         if odd := _odd_one(self.scene.things):
             self.add("odd", f"The {odd.word}.")
         if len(self.counts) <= (MOST_DESCRIBED if self.held_out else MOST_IN_TRAINING):
             ordered = sorted(self.scene.things, key=lambda t: t.x)
             phrases = {t.word: _described(t, self.counts[t.word]) for t in ordered}
-            self.add("describe", sentence(listed(list(phrases.values()))))
+            for _ in range(1 if self.held_out else 2):  # one a scene is too rare to learn from
+                self.add("describe", sentence(listed(list(phrases.values()))))
 
     def ask_of_nothing(self) -> None:
         """What the picture does not answer: things that are not there, and things that no picture here shows."""

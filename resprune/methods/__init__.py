@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from resprune.methods.ablations import relevance, spare, subspace
 from resprune.methods.diverse import divprune
+from resprune.methods.outstanding import lrcp, norm
 from resprune.methods.spanning import cdpruner, resprune
 from resprune.methods.spread import random, uniform
 from resprune.selection import Selection
@@ -53,4 +55,11 @@ METHODS: dict[str, Method] = {
         conditioned=True,
         energies=True,
     ),
+    "subspace": Method(subspace, "resprune without the question (alpha 0)", energies=True),
+    "relevance": Method(relevance, "the most relevant tokens, without a subspace", conditioned=True),
+    "spare": Method(
+        spare, "resprune with relevance turned around, as in SPARE (arXiv 2606.18681)", conditioned=True, energies=True
+    ),
+    "norm": Method(norm, "the longest tokens"),
+    "lrcp": Method(lrcp, "what the largest principal components explain worst (LRCP)"),
 }

@@ -1,23 +1,18 @@
 """How many questions of a set a model answers rightly, through the same path as any other caller."""
 
-import contextlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 
-import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from resprune.attach import encode, pruned
 from resprune.errors import InputError
 from resprune.evaluate.examples import Example
-from resprune.prompt import build_inputs
+from resprune.evaluate.replies import Replies
 from resprune.settings import Settings
 
 _ARTICLES = ("a", "an", "the", "some")
 
 
-@torch.no_grad()
 def accuracy(
     model: PreTrainedModel,
     processor: ProcessorMixin,
@@ -45,21 +40,11 @@ def accuracy(
         InputError: if there is no question.
     """
     right: dict[str, list[bool]] = {}
-    scene, encoded, done = None, None, 0
-    with pruned(model, processor, **asdict(settings)) if settings else contextlib.nullcontext():
-        for example in examples:
-            inputs = build_inputs(processor, example.image, example.question).to(model.device, dtype=model.dtype)
-            if example.scene != scene:
-                scene, encoded = example.scene, encode(model, inputs)
-            inputs.pop("pixel_values")
-            output = model.generate(
-                **inputs, mm_encoder_outputs={"image": encoded}, max_new_tokens=max_new_tokens, do_sample=False
-            )
-            text = processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-            accepted = {normalised(answer) for answer in example.answers}
-            right.setdefault(example.kind, []).append(normalised(text) in accepted)
-            done += 1
-            progress(done)
+    replies = Replies(model, processor, max_new_tokens)
+    for done, example in enumerate(examples, 1):
+        accepted = {normalised(answer) for answer in example.answers}
+        right.setdefault(example.kind, []).append(normalised(replies.to(example, settings).text) in accepted)
+        progress(done)
     if not right:
         raise InputError("The question set holds no question that can be asked.")
     total = [hit for hits in right.values() for hit in hits]

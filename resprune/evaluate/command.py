@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,95 @@ from resprune.options import add_options, model_of, settings_of
 def add_evaluate(commands: Any) -> None:
     """Add the command to a parser's."""
     text = "count how many questions of a set a model answers rightly"
-    command = commands.add_parser("evaluate", help=text, description=text.capitalize() + ".")
+    command = commands.add_parser(
+        "evaluate",
+        help=text,
+        description=f"{text.capitalize()}. With --out, --method and --keep take lists, separated by commas, and every "
+        "method is compared at every budget with all tokens and with random; '+mass' behind a method's name lets its "
+        "tokens carry mass.",
+    )
     command.add_argument(
         "--set", default="emoji-test", metavar="NAME", help="question set, or FILE.jsonl (%(default)s)"
     )
     command.add_argument("--scenes", type=int, default=100, metavar="N", help="pictures of it (%(default)s)")
+    command.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of random, with --out (%(default)s)")
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of a study: its answers; the same command goes on after a kill"
+    )
     add_options(command, keep="100%")
     command.set_defaults(run=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from resprune.evaluate.accuracy import accuracy
-    from resprune.evaluate.sets import SETS, QuestionFile
-
-    settings = settings_of(options)
     if options.scenes < 1:
         raise InputError(f"The number of scenes is {options.scenes}; give at least 1.")
-    examples = SETS[options.set](options.scenes) if options.set in SETS else QuestionFile(Path(options.set))
+    examples, report, readable = _examples(options), _accuracy, _readable
+    if options.out:
+        report, readable = _study, _readable_study
+    elif "," in options.method + options.keep:
+        raise InputError("Several methods or budgets make a study; give it a folder with --out DIR.")
+    said = report(options, examples)
+    for line in said["skipped"]:
+        print(line, file=sys.stderr)
+    print(json.dumps(said) if options.json else readable(said))
+
+
+def _examples(options: argparse.Namespace) -> Any:
+    from resprune.evaluate.sets import SETS, QuestionFile
+
+    return SETS[options.set](options.scenes) if options.set in SETS else QuestionFile(Path(options.set))
+
+
+def _accuracy(options: argparse.Namespace, examples: Any) -> dict[str, Any]:
+    from resprune.evaluate.accuracy import accuracy
+
+    settings = settings_of(options)
     model, processor = model_of(options)
     report = accuracy(model, processor, examples, settings, progress=_progress)
     asked = {name: getattr(options, name) for name in ("set", "model", "quantization", "keep", "method", "mass")}
-    report = asked | report | {"skipped": getattr(examples, "skipped", [])}
-    for line in report["skipped"]:
-        print(line, file=sys.stderr)
-    print(json.dumps(report) if options.json else _readable(report))
+    return asked | report | {"skipped": getattr(examples, "skipped", [])}
+
+
+def _study(options: argparse.Namespace, examples: Any) -> dict[str, Any]:
+    from resprune.evaluate.compared import compared
+    from resprune.evaluate.replies import Replies
+    from resprune.evaluate.study import MASS, Folder, run, ways
+    from resprune.settings import parse_keep
+
+    names = [name.strip() for name in options.method.split(",")]
+    if options.mass:
+        names = [name.removesuffix(MASS) + MASS for name in names]
+    tries = ways(names, [parse_keep(text) for text in options.keep.split(",")], options.seeds)
+    questions = list(examples)
+    model, processor = model_of(options)
+    asked = {name: getattr(options, name) for name in ("set", "scenes", "model", "quantization", "seeds")}
+    plan = asked | {"methods": names, "keep": options.keep.replace(" ", "").split(","), "weights": _weights(model)}
+    folder = Folder(options.out, plan)
+    with _bar(len(questions) * len(tries), len(folder.rows())) as progress:
+        rows = run(Replies(model, processor), questions, tries, folder, progress)
+    report = plan | compared(rows) | {"skipped": getattr(examples, "skipped", [])}
+    (options.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return report
+
+
+def _weights(model: Any) -> float:
+    """A number that other weights would not give."""
+    return round(sum(float(p.detach().float().abs().mean()) for p in model.parameters()), 6)
+
+
+class _bar:
+    """A progress bar on standard error, with the time left; called with the number of rows that are there."""
+
+    def __init__(self, total: int, done: int) -> None:
+        from huggingface_hub.utils import tqdm
+
+        self._bar = tqdm(total=total, initial=done, unit=" answers", file=sys.stderr)
+
+    def __enter__(self) -> Callable[[int], None]:
+        return lambda done: self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
 
 def _progress(done: int) -> None:
@@ -52,3 +118,21 @@ def _readable(report: dict) -> str:
     method = report["method"] + (" with mass" if report["mass"] else "")
     head = f"{report['set']}, {report['model']}, {method}, keep {report['keep']}"
     return "\n".join([head, row("all", report), *(row(kind, share) for kind, share in report["kinds"].items())])
+
+
+def _readable_study(report: dict) -> str:
+    full = report["full"]
+    head = (
+        f"{report['set']}, {report['model']}, {full['questions']} questions; all tokens: {full['accuracy']:.1%} right"
+    )
+    lines = [head, f"{'method':16}{'keep':>6}  {'relative to all':24}{'agreement':>9}  over random, 95 % interval, p"]
+    for result in report["results"]:
+        low, high = result["relative_interval"]
+        over = result.get("over_random")
+        said = ""
+        if over:
+            least, most = over["interval"]
+            said = f"{over['difference']:+.1%} [{least:+.1%}, {most:+.1%}], {over['p']:.3f}"
+        spread = f"{result['relative']:.1%} [{low:.1%}, {high:.1%}]"
+        lines.append(f"{result['method']:16}{result['keep']:>6}  {spread:24}{result['agreement']:>9.1%}  {said}")
+    return "\n".join(lines)

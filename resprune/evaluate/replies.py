@@ -1,0 +1,67 @@
+"""Asking a model the questions of a set: greedy answers, each picture encoded once."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from resprune.attach import encode, pruned
+from resprune.evaluate.examples import Example
+from resprune.measure import PrefillTimer
+from resprune.prompt import build_inputs
+from resprune.settings import Settings
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, and what was read for it.
+
+    Attributes:
+        text: of the answer.
+        kept: visual tokens that the language model read.
+        select_ms: choosing them; 0 where all were read.
+        prefill_ms: the language model's first forward pass.
+    """
+
+    text: str
+    kept: int
+    select_ms: float
+    prefill_ms: float
+
+
+class Replies:
+    """Answers by one model; the encoding of the latest picture is kept for its other questions.
+
+    Args:
+        model: with nothing attached.
+        processor: that belongs to it.
+        max_new_tokens: at most, an answer.
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, max_new_tokens: int = 64) -> None:
+        self.model, self.processor, self.max_new_tokens = model, processor, max_new_tokens
+        self._scene: int | None = None
+        self._encoded: Any = None
+
+    @torch.no_grad()
+    def to(self, example: Example, settings: Settings | None = None) -> Reply:
+        """Answer a question; ``settings`` say how to prune, ``None`` keeps every token."""
+        model = self.model
+        inputs = build_inputs(self.processor, example.image, example.question).to(model.device, dtype=model.dtype)
+        if example.scene != self._scene:
+            self._scene, self._encoded = example.scene, encode(model, inputs)
+        inputs.pop("pixel_values")
+        given: Mapping[str, Any] = {"max_new_tokens": self.max_new_tokens, "do_sample": False}
+        with (
+            pruned(model, self.processor, **asdict(settings)) if settings else contextlib.nullcontext(),
+            PrefillTimer(model.get_decoder(), model.device) as prefill,
+        ):
+            output = model.generate(**inputs, mm_encoder_outputs={"image": self._encoded}, **given)
+            last = model.resprune.last if settings else []
+        text = self.processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        total = int((inputs["input_ids"] == model.config.image_token_id).sum())
+        kept = sum(result.tokens_kept for result in last) if last else total
+        return Reply(text, kept, sum(result.select_ms for result in last), prefill.ms or 0.0)

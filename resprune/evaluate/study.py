@@ -1,0 +1,171 @@
+"""A study: the same questions, answered in many ways; what is answered survives a kill."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resprune.errors import InputError
+from resprune.evaluate.accuracy import normalised
+from resprune.evaluate.examples import Example
+from resprune.evaluate.replies import Replies
+from resprune.settings import Keep, Settings
+from resprune.sweep import SEEDED
+
+FULL = "full"
+MASS = "+mass"  # behind a method's name: its kept tokens carry their mass
+PLAN, ROWS = "study.json", "rows.jsonl"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to answer a question.
+
+    Attributes:
+        name: of the method, with :data:`MASS` where tokens carry it, or :data:`FULL`.
+        keep: the budget, ``None`` for :data:`FULL`.
+        seed: of methods that draw at random.
+        settings: of pruning, ``None`` for :data:`FULL`.
+    """
+
+    name: str
+    keep: Keep | None = None
+    seed: int = 0
+    settings: Settings | None = None
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells it from the others of a study, of types that JSON keeps."""
+        return self.name, str(self.keep), self.seed
+
+
+def ways(names: Sequence[str], budgets: Sequence[Keep], seeds: int) -> list[Way]:
+    """All tokens once, then each method at each budget; those that draw at random once a seed.
+
+    Raises:
+        InputError: if a method, a budget or the number of seeds is none, or one is given twice.
+    """
+    if seeds < 1:
+        raise InputError(f"The number of seeds is {seeds}; give at least 1.")
+    found = [Way(FULL)]
+    for name in names:
+        method, mass = name.removesuffix(MASS), name.endswith(MASS)
+        for keep in budgets:
+            for seed in range(seeds if method in SEEDED else 1):
+                found.append(Way(name, keep, seed, Settings(keep=keep, method=method, mass=mass, seed=seed)))
+    if len({way.key for way in found}) < len(found):
+        raise InputError("A method or a budget is given twice; give each once.")
+    return found
+
+
+class Folder:
+    """Where the rows of a study are, one line of JSON each.
+
+    Args:
+        path: made if it is not there.
+        plan: what is asked, how and of whom, of types that JSON knows; another study's folder is refused.
+
+    Raises:
+        InputError: if the folder holds another study, or cannot be written.
+    """
+
+    def __init__(self, path: Path, plan: dict[str, Any]) -> None:
+        self.rows_file = path / ROWS
+        plan = json.loads(json.dumps(plan))
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            file = path / PLAN
+            if file.exists():
+                _check_same(path, json.loads(file.read_text(encoding="utf-8")), plan)
+            elif any(path.iterdir()):
+                raise InputError(f"The folder {str(path)!r} holds other files; give another one, or an empty one.")
+            else:
+                file.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+            self._mend()
+        except OSError as error:
+            raise InputError(f"The folder {str(path)!r} cannot be used: {error.strerror}.") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"The folder {str(path)!r} holds a damaged study; give another one.") from error
+
+    def _mend(self) -> None:
+        """Cut off what a kill left of a line half written."""
+        if self.rows_file.exists():
+            text = self.rows_file.read_bytes()
+            if not text.endswith(b"\n"):
+                self.rows_file.write_bytes(text[: text.rfind(b"\n") + 1])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows so far."""
+        if not self.rows_file.exists():
+            return []
+        return [json.loads(line) for line in self.rows_file.read_text(encoding="utf-8").splitlines()]
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Append rows, and have them on the disk before anything else happens."""
+        with self.rows_file.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    other = [name for name in now if before.get(name) != now[name]]
+    if other or set(before) - set(now):
+        raise InputError(
+            f"The folder {str(path)!r} holds another study (other: {', '.join(other) or 'its version'}); give another "
+            "folder, or the options of that study."
+        )
+
+
+def run(
+    replies: Replies,
+    examples: Iterable[Example],
+    tries: Sequence[Way],
+    folder: Folder,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[dict[str, Any]]:
+    """Ask every question in every way, but for what ``folder`` holds already.
+
+    Args:
+        replies: of the model that answers.
+        examples: the questions, always the same ones in the same order.
+        tries: from :func:`ways`.
+        folder: where each row goes as soon as it is known.
+        progress: called with the number of rows that are there.
+
+    Returns:
+        All rows: ``question`` (its number), ``scene``, ``kind``, ``method``, ``keep``, ``seed``, ``answer``, ``right``,
+        ``kept`` (visual tokens read), ``select_ms`` and ``prefill_ms``.
+
+    Raises:
+        InputError: if there is no question.
+    """
+    rows = folder.rows()
+    known = {(row["question"], row["method"], row["keep"], row["seed"]) for row in rows}
+    for number, example in enumerate(examples):
+        accepted = {normalised(answer) for answer in example.answers}
+        for way in tries:
+            if (number, *way.key) in known:
+                continue
+            row = _row(number, example, way, replies, accepted)
+            folder.add([row])
+            rows.append(row)
+            progress(len(rows))
+    if not rows:
+        raise InputError("The question set holds no question that can be asked.")
+    return rows
+
+
+def _row(number: int, example: Example, way: Way, replies: Replies, accepted: set[str]) -> dict[str, Any]:
+    reply = replies.to(example, way.settings)
+    name, keep, seed = way.key
+    return {
+        "question": number,
+        "scene": example.scene,
+        "kind": example.kind,
+        "method": name,
+        "keep": keep,
+        "seed": seed,
+        "answer": reply.text,
+        "right": normalised(reply.text) in accepted,
+        **{key: value for key, value in asdict(reply).items() if key != "text"},
+    }

@@ -53,6 +53,7 @@ examples: install
 # The answers that the page shows before anybody asks: to be made again with another model or other examples.
 stored: install
 	$(BIN)/python -m app.stored
+	$(BIN)/python -m app.stories.make
 
 screenshots: install browser
 	PYTHONPATH=. $(BIN)/python tests/screenshots.py

@@ -46,7 +46,9 @@ def draw(log: Path, picture: Path) -> None:
         for stage, minutes in starts.items():
             axes.axvline(minutes, color="0.8", zorder=0)
             if axes is losses:
-                axes.annotate(stage, (minutes, 1), xycoords=("data", "axes fraction"), fontsize=8, va="bottom")
+                axes.annotate(
+                    stage, (minutes, 1), xycoords=("data", "axes fraction"), fontsize=8, va="bottom", rotation=25
+                )
         axes.legend(fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     losses.set(yscale="log", ylabel="nats")

@@ -10,13 +10,13 @@ from resprune.evaluate.scenes import Composer
 # Seeds and sorts of scene picked by eye, and questions that each scene answers.
 EXAMPLES: tuple[tuple[str, int, Plan | None, tuple[str, ...]], ...] = (
     ("cake", 28, "odd", ("What animal is in the picture?", "Which one is the odd one out?")),
-    ("penguins", 12, "herd", ("How many penguins are there?", "What does the sign say?", "Where is the strawberry?")),
+    ("penguins", 12, "herd", ("How many penguins are there?", "What does the sign say?", "Where is the mango?")),
     ("lion", 23, "odd", ("Where is the spider?", "Is there a guitar in the picture?")),
     ("robots", 11, None, ("What is in the picture?", "How many robots are there?")),
-    ("accordion", 20, None, ("Which is larger, the carrot or the accordion?", "What colour is the square?")),
+    ("accordion", 20, None, ("How many carrots are there?", "What colour is the square?")),
     ("truck", 10, None, ("What vehicle is in the picture?", "What does the sign say?")),
     ("backpack", 16, None, ("What colour is the cross?", "What is at the top left?")),
-    ("octopuses", 21, None, ("What is to the left of the shirt?", "How many octopuses are there?")),
+    ("octopuses", 21, None, ("What is to the right of the shirt?", "Where is the shirt?")),
     ("ducks", 26, None, ("Are there more ducks or more ants?", "Where is the factory?")),
     ("ambulance", 31, None, ("What is above the ambulance?", "Is there a truck in the picture?")),
     ("crowd", 29, "crowd", ("Is there a snowman in the picture?", "How many hammers are there?")),

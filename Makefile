@@ -1,10 +1,10 @@
-# make demo | test | bench | train | examples | stored | screenshots: each does all it needs, on a machine with Python 3.11 or later and make.
+# make demo | test | bench | train | examples | stored | screenshots | evidence: each does all it needs, on a machine with Python 3.11 or later and make.
 
 PYTHON ?= python3
 BIN := .venv/bin
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 
-.PHONY: install browser demo test bench train examples stored screenshots accuracy
+.PHONY: install browser demo test bench train examples stored screenshots accuracy evidence
 
 install: .venv/installed
 
@@ -40,6 +40,11 @@ bench: install
 accuracy: install
 	@for set in emoji-test emoji-style emoji-crowded easy-vqa; do \
 		$(BIN)/python -m resprune evaluate --set $$set --keep 100% || exit 1; echo; done
+
+# Methods compared on every set: SIZE=small is a check, full is meant to take two hours.
+SIZE ?= full
+evidence: install
+	$(BIN)/python -m benchmarks.evidence --size $(SIZE)
 
 # The allocator keeps its memory: giving it back and asking again took a third of the time.
 train: install

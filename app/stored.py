@@ -36,12 +36,13 @@ def stored_run(example: Example, runs: dict[tuple[str, str], dict[str, Any]]) ->
         return record | {"picture": data_address(image.convert("RGB"))}
 
 
-def run(registry: Registry, example: Example, options: Options = OPTIONS) -> dict[str, Any]:
-    """Answer an example on the model of ``registry``, which is loaded."""
+def run(registry: Registry, example: Example, options: Options = OPTIONS, *, explained: bool = True) -> dict[str, Any]:
+    """Answer an example on the model of ``registry``, which is loaded; ``explained`` says where the answers differ."""
     with request(registry, str(example.path), example.question, options, threading.Event()) as asked:
         for _ in asked.updates():
             pass
-        return with_differences(record_of(asked), asked.differences())
+        record = record_of(asked)
+        return with_differences(record, asked.differences()) if explained else record
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from app.asking import Options
@@ -278,19 +279,10 @@ def find(sought: Sought, registry: Registry, composer: Composer, start: int) -> 
         scene = composer.scene((SEED, number), plan=sought.plan)
         scene.image().save(file, optimize=True)
         for asked in sought.asks(questions(composer, scene, (SEED, number, 1)), scene):
-            told = [
-                Told(
-                    run(registry, Example(file, a.question.text), a.options) | {"picture": file.name},
-                    a.question.answer,
-                    a.label,
-                )
-                for a in asked
-            ]
+            if sought.claim(_told(registry, file, asked, explained=False), scene) is None:
+                continue
+            told = _told(registry, file, asked, explained=True)  # once more: the first run warmed up
             words = sought.claim(told, scene)
-            if words is not None:
-                # once more: the first run warmed up
-                told = [replace(t, record=_again(registry, t, a.options)) for t, a in zip(told, asked, strict=True)]
-                words = sought.claim(told, scene)
             if words is not None:
                 story = sought.story
                 lead, reason = story.lead.format(**words), story.reason.format(**words)
@@ -298,9 +290,15 @@ def find(sought: Sought, registry: Registry, composer: Composer, start: int) -> 
     raise LookupError(f"No scene of {MOST_SCENES} bears out the story {sought.story.name!r}.")
 
 
-def _again(registry: Registry, told: Told, options: Options) -> dict[str, Any]:
-    file = FOLDER / told.record["picture"]
-    return run(registry, Example(file, told.record["question"]), options) | {"picture": file.name}
+def _told(registry: Registry, file: Path, asked: list[Asked], *, explained: bool) -> list[Told]:
+    return [
+        Told(
+            run(registry, Example(file, a.question.text), a.options, explained=explained) | {"picture": file.name},
+            a.question.answer,
+            a.label,
+        )
+        for a in asked
+    ]
 
 
 def main() -> None:

@@ -30,7 +30,9 @@ const places = [...deck.querySelectorAll(".run")].map((place) => {
 
 function show() {
   const story = stories()[at];
+  if (!story && Array.isArray(props.value)) within(".waiting").textContent = "There are no stories for this version.";
   if (!story) return;
+  deck.classList.add("ready");
   pause();
   within("h2").textContent = story.title;
   within(".number").textContent = `${at + 1} of ${stories().length}`;

@@ -40,6 +40,15 @@ def sweep_picture(page: Page) -> None:
     page.locator("#more").screenshot(path=ASSETS / "sweep.png")
 
 
+def story_picture(page: Page) -> None:
+    """The story of the yes that is not there, as it is presented."""
+    page.click("#present")
+    page.wait_for_selector("#stories.presenting .deck.ready")
+    page.locator(".deck .dots button").nth(4).click()
+    page.wait_for_timeout(1200)
+    page.screenshot(path=ASSETS / "story.png")
+
+
 def main() -> None:
     registry = Registry()
     with served(registry) as address, chromium() as browser:
@@ -49,6 +58,7 @@ def main() -> None:
             page_picture(page)
             map_picture(page)
             sweep_picture(page)
+            story_picture(page)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from resprune.attach import encode, pruned
 from resprune.evaluate.examples import Example
+from resprune.layouts import image_token_of
 from resprune.measure import PrefillTimer
 from resprune.prompt import build_inputs
 from resprune.settings import Settings
@@ -62,6 +63,6 @@ class Replies:
             output = model.generate(**inputs, mm_encoder_outputs={"image": self._encoded}, **given)
             last = model.resprune.last if settings else []
         text = self.processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        total = int((inputs["input_ids"] == model.config.image_token_id).sum())
+        total = int((inputs["input_ids"] == image_token_of(self.processor)).sum())
         kept = sum(result.tokens_kept for result in last) if last else total
         return Reply(text, kept, sum(result.select_ms for result in last), prefill.ms or 0.0)

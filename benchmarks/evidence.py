@@ -44,7 +44,7 @@ def both(*methods: str) -> tuple[str, ...]:
 
 SIZES = {
     "full": Size(25, both(*METHODS), (128, 64, 32, 16, 8), 3),
-    "medium": Size(20, both("resprune", "subspace", "divprune", "uniform", "random"), (64, 16), 2),
+    "medium": Size(12, both("resprune", "subspace", "divprune", "uniform", "random"), (64, 16), 2),
     "small": Size(2, both("resprune", "random"), (16,), 1, ("emoji-test",)),
 }
 

@@ -41,7 +41,7 @@ def sweep_picture(page: Page) -> None:
 
 
 def story_picture(page: Page) -> None:
-    """The story of the yes that is not there, as it is presented."""
+    """The story of mass, as it is presented."""
     page.click("#present")
     page.wait_for_selector("#stories.presenting .deck.ready")
     page.locator(".deck .dots button").nth(4).click()

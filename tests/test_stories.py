@@ -40,7 +40,7 @@ def test_there_are_six_stories_and_one_is_of_a_failure() -> None:
     names = [story.name for story in stories()]
     assert names == [sought.story.name for sought in SOUGHT] and len(names) == 6
     failures = [s for s in stories() if not all(all(t.verdicts.values()) for t in s.runs)]
-    assert [s.name for s in failures] == ["yes", "fails"]
+    assert [s.name for s in failures] == ["mass", "fails"]
     assert all(t.verdicts["full"] for s in stories() for t in s.runs), "a story of pruning starts from a right answer"
     assert all(len(s.lead) + len(s.reason) < LONGEST and "{" not in s.lead + s.reason for s in stories())
 
@@ -55,9 +55,9 @@ def test_each_story_says_what_its_runs_show(number: int) -> None:
 
 
 def test_a_claim_that_does_not_hold_is_not_made() -> None:
-    yes = next(s for s in stories() if s.name == "yes")
-    sought = next(s for s in SOUGHT if s.story.name == "yes")
-    assert sought.claim([yes.runs[1], yes.runs[0]], scene_of(yes, None)) is None
+    mass = next(s for s in stories() if s.name == "mass")
+    sought = next(s for s in SOUGHT if s.story.name == "mass")
+    assert sought.claim([mass.runs[1], mass.runs[0]], scene_of(mass, None)) is None
 
 
 def test_what_the_browser_is_given() -> None:
@@ -114,7 +114,8 @@ def test_helpers_count_what_they_say() -> None:
     composer = Composer(assets_dir() / "sprites")
     scene = composer.scene((SEED, 0))
     word = scene.things[0].word
+    assert sum(thing.word == word for thing in scene.things) == 1
     places = [[0, r, c] for r in range(24) for c in range(24)]
-    showing = [i for i, (_, r, c) in enumerate(places) if scene.nouns[r, c] == scene.things[0].noun]
+    showing = [i for i, (_, r, c) in enumerate(places) if scene.owners[r, c] == 0]
     record = {"map": {"places": places, "kept": showing[:2] + [i for i in range(576) if i not in showing][:3]}}
     assert rows(record, scene, word) == (len(showing), 2)

@@ -7,14 +7,20 @@ from pathlib import Path
 from resprune.evaluate.casts import Plan
 from resprune.evaluate.scenes import Composer
 
-# Seeds and sorts of scene picked by eye, and questions that each scene answers.
+# Seeds and sorts of scene picked by eye, and questions that each scene answers. The first ones of penguins, robots,
+# accordion and truck are kept because pruning gets them wrong: from 128 tokens with mass, where all tokens are right.
 EXAMPLES: tuple[tuple[str, int, Plan | None, tuple[str, ...]], ...] = (
     ("cake", 28, "odd", ("What animal is in the picture?", "Which one is the odd one out?")),
-    ("penguins", 12, "herd", ("How many penguins are there?", "What does the sign say?", "Where is the mango?")),
+    (
+        "penguins",
+        12,
+        "herd",
+        ("What is to the right of the cross?", "What does the sign say?", "How many penguins are there?"),
+    ),
     ("lion", 23, "odd", ("Where is the spider?", "Is there a guitar in the picture?")),
-    ("robots", 11, None, ("What is in the picture?", "How many robots are there?")),
-    ("accordion", 20, None, ("How many carrots are there?", "What colour is the square?")),
-    ("truck", 10, None, ("What vehicle is in the picture?", "What does the sign say?")),
+    ("robots", 11, None, ("What is at the bottom right?", "What is in the picture?", "How many robots are there?")),
+    ("accordion", 20, None, ("What is at the top right?", "What colour is the square?")),
+    ("truck", 10, None, ("What is below the circle?", "What vehicle is in the picture?", "What does the sign say?")),
     ("backpack", 16, None, ("What colour is the cross?", "What is at the top left?")),
     ("octopuses", 21, None, ("What is to the right of the shirt?", "Where is the shirt?")),
     ("ducks", 26, None, ("Are there more ducks or more ants?", "Where is the factory?")),

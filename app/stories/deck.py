@@ -93,12 +93,14 @@ def shown(story: Story, folder: Path = FOLDER) -> dict[str, Any]:
         "grows": story.grows,
         "figures": story.figures,
         "origin": panels.stored(first, ""),
-        "runs": [_run(told, folder) for told in story.runs],
+        "runs": [_run(told, folder, story.grows) for told in story.runs],
     }
 
 
-def _run(told: Told, folder: Path) -> dict[str, Any]:
+def _run(told: Told, folder: Path, grows: bool) -> dict[str, Any]:
     record = told.record
+    # What only other budgets need stays away where there are none.
+    drawn = record["map"] | ({} if grows else {"ranks": None, "energy": None})
     with Image.open(picture(told, folder)) as image:
         source = data_address(image.convert("RGB"))
     answers = dict(zip(SIDES, answers_of(record), strict=True))
@@ -106,7 +108,7 @@ def _run(told: Told, folder: Path) -> dict[str, Any]:
         "label": told.label,
         "question": record["question"],
         "truth": told.truth,
-        "map": record["map"] | {"src": source},
+        "map": drawn | {"src": source},
         "verdict": panels.verdict((answers["full"], answers["pruned"])),
         "panels": {side: panels.panel(side, Side("done", answer.answer, answer)) for side, answer in answers.items()},
         "right": told.verdicts,

@@ -60,7 +60,7 @@ class Stage:
     counting: float = 0.3  # weight of the losses that give each object one vote, in tokens and in attention
 
 
-LIKE_TESTS_AND = {"crowd": 0.1, "sign": 0.12, "forms": 0.08}  # what the tests' scenes have too little of
+RARE = {"crowd": 0.1, "sign": 0.12, "forms": 0.08}  # what the tests' scenes have too little of
 STAGES = (
     # Letters are not learned from one sign a picture.
     Stage(
@@ -73,12 +73,12 @@ STAGES = (
     ),
     # The tower names patches well by now: what is left to learn lies in the language model, at a rate too high for it.
     Stage(
-        "language-168", 33, 240, 168, 24, True, LIKE_TESTS_AND, 0.3,
+        "language-168", 33, 240, 168, 24, True, RARE, 0.3,
         muon=2.5e-3, adamw=1.5e-3, decay_from=0.8, tower=False,
     ),
     # From step 400 on with the herds, and twice the weight on counting: it had learned everything but to count.
     Stage(
-        "language-336", 34, 840, 336, 16, True, LIKE_TESTS_AND | {"herd": 0.2, "odd": 0.08}, 0.3,
+        "language-336", 34, 840, 336, 16, True, RARE | {"herd": 0.2, "odd": 0.08}, 0.3,
         muon=2e-3, adamw=1e-3, decay_from=0.3, micro=4, tower=False, counting=0.6,
     ),
 )  # fmt: skip

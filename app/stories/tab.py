@@ -1,7 +1,6 @@
 """Stories: a deck to look through, or to present full screen."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import gradio as gr
 
@@ -12,6 +11,7 @@ from app.stories.deck import shown, stories
 from app.stories.live import live
 
 PRESENT = STATIC / "present.js"
+RUNS = 2  # at most, of a story
 
 
 def build_stories(registry: Registry, comparison: Comparison) -> None:
@@ -46,8 +46,9 @@ def wire(present: gr.Button, tabs: gr.Tabs, tab: str) -> None:
 
 
 def template() -> str:
-    """The deck's HTML, with the patch map's in each of its places."""
-    return _read("stories.html").replace("<!-- map -->", _read("patch_map.html"))
+    """The deck's HTML, with the places of its runs, and in each the patch map's."""
+    run = _read("story_run.html").replace("<!-- map -->", _read("patch_map.html"))
+    return _read("stories.html").replace("<!-- runs -->", run * RUNS)
 
 
 def script() -> str:
@@ -57,4 +58,4 @@ def script() -> str:
 
 
 def _read(name: str) -> str:
-    return (Path(STATIC) / name).read_text(encoding="utf-8")
+    return (STATIC / name).read_text(encoding="utf-8")

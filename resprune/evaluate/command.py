@@ -4,7 +4,8 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,19 +95,13 @@ def _weights(model: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-class _bar:
-    """A progress bar on standard error, with the time left; called with the number of rows that are there."""
+@contextmanager
+def _bar(total: int, done: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, with the time left; to be called with the number of rows that are there."""
+    from huggingface_hub.utils import tqdm
 
-    def __init__(self, total: int, done: int) -> None:
-        from huggingface_hub.utils import tqdm
-
-        self._bar = tqdm(total=total, initial=done, unit=" answers", file=sys.stderr)
-
-    def __enter__(self) -> Callable[[int], None]:
-        return lambda done: self._bar.update(done - self._bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+    with tqdm(total=total, initial=done, unit=" answers", file=sys.stderr) as bar:
+        yield lambda now: bar.update(now - bar.n)
 
 
 def _progress(done: int) -> None:

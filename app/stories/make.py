@@ -1,8 +1,8 @@
 """Write the deck of stories: ``python -m app.stories.make``.
 
 A story makes a claim. Scenes are gone through in the order of their seeds, each story's questions are answered by the
-bundled model, and the first scene on which the claim holds is taken. So what is shown is picked, to show what can happen
-and not how often; every answer, time and map of it is of a real run.
+bundled model, and the first scene on which the claim holds is taken. So what is shown is picked: it shows what can
+happen, not how often. Every answer, time and map is of a real run.
 """
 
 import json

@@ -48,11 +48,9 @@ class CallersPrompt:
         if call.get("stopping_criteria") is not None:
             changed["stopping_criteria"] = StoppingCriteriaList(_Criterion(c, self) for c in call["stopping_criteria"])
         if (allowed := call.get("prefix_allowed_tokens_fn")) is not None:
-            # The function is asked about a row of the batch: a beam's prompt, or one sampled sequence.
-            sampled = setting(model, call, "num_beams") in (None, 1)
-            copies = setting(model, call, "num_return_sequences") or 1 if sampled else 1
+            # The function is asked about a prompt of the batch, for each of its beams or sampled answers.
             changed["prefix_allowed_tokens_fn"] = lambda row, ids: allowed(
-                row, torch.cat([self.ids[row // copies].to(ids.device), ids[self.sent :]])
+                row, torch.cat([self.ids[row].to(ids.device), ids[self.sent :]])
             )
         return changed
 

@@ -13,7 +13,7 @@ from app.asking import Options, Request
 from app.patch_map import by_hand, data_address, map_value
 
 FORMAT = 1
-PACKAGES = ("resprune", "torch", "transformers")
+PACKAGES = ("torch", "transformers")
 
 
 def record_of(request: Request, known: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -28,12 +28,15 @@ def record_of(request: Request, known: dict[str, Any] | None = None) -> dict[str
         address), ``full`` and ``pruned`` (:meth:`resprune.answers.Answer.as_dict`), ``map`` (see
         :func:`app.patch_map.map_value`) and ``differences``, ``None`` until :func:`with_differences`.
     """
+    import resprune  # not at the top: the page is up before the library is imported
+
     done, image = request.done, request.opened.image
     drawn = map_value(image, request.question, done["pruned"], request.lent.processor)
     return {
         "format": FORMAT,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version(), "resprune": resprune.__version__}
+        | {name: version(name) for name in PACKAGES},
         "machine": machine(request.lent.device),
         "question": request.question,
         "options": asdict(request.options) | {"indices": list(request.options.indices)},

@@ -9,12 +9,15 @@ from resprune.prune import PruneResult
 from resprune.selection import Selection, greedy_subspace
 from resprune.settings import Settings
 
+__version__ = "0.1.0"  # stands here alone; the package, the page and its records read it
+
 __all__ = [
     "Attachment",
     "InputError",
     "PruneResult",
     "Selection",
     "Settings",
+    "__version__",
     "attach",
     "boxes",
     "build_inputs",

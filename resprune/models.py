@@ -122,8 +122,8 @@ def locate(model_id: str, progress: Progress = lambda step, share: None) -> Path
         folder = assets_dir() / "bundled"
         if not folder.is_dir():
             raise InputError(
-                f"The bundled model is not in {str(folder)!r}; run from a checkout, or set RESPRUNE_ASSETS to its "
-                "assets folder."
+                f"The bundled model is not in {str(folder)!r}; install resprune again, or set RESPRUNE_ASSETS to "
+                "the assets folder of a checkout."
             )
     elif model_id in CATALOGUE or model_id in _allowed():
         return _fetched(model_id, progress)
@@ -138,8 +138,13 @@ def locate(model_id: str, progress: Progress = lambda step, share: None) -> Path
 
 
 def assets_dir() -> Path:
-    """Where the bundled model, sprites and examples lie: ``RESPRUNE_ASSETS``, else ``assets`` beside the package."""
-    return Path(os.environ.get("RESPRUNE_ASSETS") or Path(__file__).parents[1] / "assets")
+    """Where the bundled model and the sprites lie: ``RESPRUNE_ASSETS``, else ``assets`` in the installed package, else
+    ``assets`` beside the package, as in a checkout.
+    """
+    if given := os.environ.get("RESPRUNE_ASSETS"):
+        return Path(given)
+    installed = Path(__file__).parent / "assets"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "assets"
 
 
 def default_dtype(device: torch.device) -> torch.dtype:

@@ -14,8 +14,10 @@ from transformers.modeling_outputs import ModelOutput
 
 from resprune.encoding import encode
 from resprune.errors import InputError
+from resprune.inside import generate_inside
 from resprune.layouts import check_processor
 from resprune.mass import carried
+from resprune.methods import METHODS
 from resprune.prune import PruneResult
 from resprune.request import prepare, remember
 from resprune.settings import Keep, Settings
@@ -105,6 +107,9 @@ def _generate(self: PreTrainedModel, *args: Any, **kwargs: Any) -> ModelOutput |
         call["input_ids"] = call.pop("inputs")
     attachment: Attachment = self.resprune
     attachment.last = []
+    if attachment.settings.method in METHODS and METHODS[attachment.settings.method].inside:
+        output, attachment.last = generate_inside(self, attachment.processor, attachment.settings, call, original)
+        return output
     request = prepare(self, attachment.processor, attachment.settings, call)
     if request is None:
         return original(*args, **kwargs)

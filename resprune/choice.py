@@ -38,13 +38,7 @@ def choose(tokens: VisualTokens, settings: Settings, protected: torch.Tensor) ->
     if more == 0:
         return _ahead(protected, Selection.of(torch.arange(total), 1), 0)
     others = _without(protected, total)
-    device = tokens.features.device
-    rest = VisualTokens(
-        features=tokens.features[others.to(device)],
-        coords=tokens.coords[others],
-        relevance=None if tokens.relevance is None else tokens.relevance[others.to(tokens.relevance.device)],
-        present=tokens.features[protected.to(device)],
-    )
+    rest = tokens.beside(protected, others)
     chosen = _budgeted(rest, settings, more)
     among_all = Selection(others[chosen.order.cpu()], chosen.indices, chosen.energy, chosen.captured)
     return _ahead(protected, among_all, len(chosen.indices))

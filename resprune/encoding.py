@@ -12,6 +12,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutpu
 
 from resprune.errors import InputError
 from resprune.layouts import layout_of
+from resprune.saliency import Saliency, watched
 
 
 @torch.no_grad()
@@ -24,7 +25,8 @@ def encode(model: PreTrainedModel, inputs: Mapping[str, Any]) -> ModelOutput:
 
     Returns:
         ``pooler_output`` as the model's ``get_image_features`` makes it, a list of ``[n, D]`` or a tensor
-        ``[tiles, n, D]`` of projected visual tokens, and ``deepstack_features`` where it has them.
+        ``[tiles, n, D]`` of projected visual tokens, and ``deepstack_features`` where it has them. Its attribute
+        ``saliency`` is a list of :class:`resprune.saliency.Saliency`, one an image, empty where the model has none.
 
     Raises:
         InputError: if there are no images in ``inputs``.
@@ -33,10 +35,13 @@ def encode(model: PreTrainedModel, inputs: Mapping[str, Any]) -> ModelOutput:
         raise InputError("There is no image in the inputs; give the processor one.")
     encoder = model.base_model.get_image_features
     known = inspect.signature(encoder).parameters.keys() - {"kwargs"}
-    output = encoder(**{name: inputs[name] for name in known & inputs.keys()}, return_dict=True)
+    with watched(model) as saliency:
+        output = encoder(**{name: inputs[name] for name in known & inputs.keys()}, return_dict=True)
     # The rest, such as the hidden states of the vision tower, is large and has served.
     pooled = output.pooler_output
-    return _output(pooled if isinstance(pooled, torch.Tensor) else list(pooled), _deepstack(output), type(output))
+    made = _output(pooled if isinstance(pooled, torch.Tensor) else list(pooled), _deepstack(output), type(output))
+    made.saliency = saliency
+    return made
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Images:
         features: ``[n, D]`` of each image.
         coords: ``[n, 3]`` int64 of each image, ``(tile, row, col)``, see :class:`resprune.layouts.Layout`.
         deepstack: ``[sum of n, D]`` for each layer of the language model that is given features of its own.
+        saliency: of each image, or ``None``.
         stacked: whether the model wants one tensor rather than a list.
         kind: class of the encoder's output.
     """
@@ -54,6 +60,7 @@ class Images:
     features: list[torch.Tensor]
     coords: list[torch.Tensor]
     deepstack: list[torch.Tensor]
+    saliency: list[Saliency | None]
     stacked: bool
     kind: type[ModelOutput]
 
@@ -73,7 +80,9 @@ class Images:
                 f"{lengths}; do not truncate prompts, and give all that the processor made of the images."
             )
         deepstack = [_flat(layer) for layer in _deepstack(output)]
-        return cls(list(tokens.split(lengths)), coords, deepstack, isinstance(pooled, torch.Tensor), type(output))
+        saliency = getattr(output, "saliency", None) or [None] * len(coords)
+        stacked = isinstance(pooled, torch.Tensor)
+        return cls(list(tokens.split(lengths)), coords, deepstack, saliency, stacked, type(output))
 
     def kept(self, sent: torch.Tensor, rows: list[int]) -> ModelOutput:
         """The output of the encoder for the tokens that are sent.

@@ -13,7 +13,8 @@ from resprune.mass import mass_from_gram
 from resprune.measure import SharedSpan, Span
 from resprune.methods import METHODS
 from resprune.prompt import question_of
-from resprune.relevance import Noun, Relevance, find_nouns, noun_embeddings, relevance
+from resprune.relevance import Relevance, find_nouns, find_words, noun_embeddings, relevance, token_embeddings
+from resprune.saliency import Saliency
 from resprune.selection import Selection
 from resprune.settings import MANUAL, Settings
 from resprune.tokens import VisualTokens
@@ -28,12 +29,15 @@ class PruneResult:
         coords: ``[N, 3]`` int64, ``(tile, row, col)`` of each token.
         selection: what the method chose.
         relevance: for each noun ``[N]`` float32, its cosine with each token.
-        nouns: of the question, in the order in which they appear; none where the method does not ask for them.
+        nouns: of the question, in the order in which they appear, or all its words if the settings say so; none where
+            the method does not ask for them.
         tokens_total: N.
         tokens_kept: how many stayed.
         took: the time of pruning, see :attr:`select_ms`.
         method: its name.
         mass: ``[k]`` float32 along ``kept``, how many tokens each stands for, N in all; ``None`` where none is carried.
+        average: mean number of visual tokens that a layer reads, where layers differ; ``None`` where each reads
+            ``tokens_kept``.
         notes: sentences for the user.
     """
 
@@ -47,6 +51,7 @@ class PruneResult:
     took: Span | SharedSpan
     method: str
     mass: torch.Tensor | None = None
+    average: float | None = None
     notes: list[str] = field(default_factory=list)
 
     # What is not needed before the first token takes its time when somebody asks: waiting for a clock, ranking what was
@@ -80,24 +85,50 @@ class PruneResult:
 
 
 @dataclass(frozen=True)
-class Nouns:
-    """The nouns of a question and their ``[J, D]`` embeddings, ``None`` where there are none."""
+class Words:
+    """What a method is told of a question.
+
+    Attributes:
+        names: the words whose relevance counts, as they stand there.
+        vectors: ``[J, D]`` embeddings of them; ``None`` where there are none.
+        text: ``[T, D]`` embeddings of the question's tokens; ``None`` where the method does not ask for them.
+    """
 
     names: list[str]
     vectors: torch.Tensor | None
+    text: torch.Tensor | None = None
 
     @classmethod
     def of(
         cls, model: PreTrainedModel, processor: ProcessorMixin, input_ids: torch.Tensor, settings: Settings
-    ) -> "Nouns":
-        """Those of the last question in a prompt ``[S]``, if the method is one that asks for them."""
-        if not conditioned(settings):
+    ) -> "Words":
+        """Those of the last question in a prompt ``[S]``, as far as the method asks for them."""
+        method = METHODS.get(settings.method)
+        if not method or not (method.conditioned or method.reads_text):
             return cls([], None)
-        nouns: list[Noun] = find_nouns(question_of(processor, input_ids))
-        if not nouns:
-            return cls([], None)
-        vectors = noun_embeddings(nouns, processor.tokenizer, model.get_input_embeddings())
-        return cls([noun.surface for noun in nouns], vectors)
+        question, embedding = question_of(processor, input_ids), model.get_input_embeddings()
+        text = token_embeddings(question, processor.tokenizer, embedding) if method.reads_text else None
+        if not method.conditioned:
+            return cls([], None, text)
+        words = find_nouns(question) if settings.words == "nouns" else find_words(question)
+        if not words:
+            return cls([], None, text)
+        return cls([word.surface for word in words], noun_embeddings(words, processor.tokenizer, embedding), text)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """One image after the choice.
+
+    Attributes:
+        features: ``[n, D]`` of its tokens; where a method merges, those that stay are what it made of them.
+        mass: ``[n]`` float32 on the CPU, of each token that stays (1 where none is carried), and 0 of the others.
+        result: what happened.
+    """
+
+    features: torch.Tensor
+    mass: torch.Tensor
+    result: PruneResult
 
 
 def conditioned(settings: Settings) -> bool:
@@ -106,8 +137,13 @@ def conditioned(settings: Settings) -> bool:
 
 
 def prune(
-    features: torch.Tensor, coords: torch.Tensor, nouns: Nouns, settings: Settings, processor: ProcessorMixin
-) -> tuple[torch.Tensor, PruneResult]:
+    features: torch.Tensor,
+    coords: torch.Tensor,
+    saliency: Saliency | None,
+    words: Words,
+    settings: Settings,
+    processor: ProcessorMixin,
+) -> Pruned:
     """Choose among the visual tokens of one image.
 
     On an accelerator this waits for it once, for the inner products of the tokens; all else is done on the host.
@@ -115,50 +151,61 @@ def prune(
     Args:
         features: ``[n, D]`` projected visual tokens, structural ones included.
         coords: ``[n, 3]`` int64, ``(tile, row, col)``; tile -1 marks a structural token, which stays.
-        nouns: of the question.
+        saliency: what the CLS token attends to, where there is one.
+        words: of the question.
         settings: what the caller asked for.
         processor: of the model.
 
     Returns:
-        ``[n]`` float32 on the CPU, the mass of each token that stays (1 where none is carried) and 0 of the others, and
-        the result, whose time is that of this choice alone.
+        What stays, and the result, whose time is that of this choice alone.
 
     Raises:
-        InputError: if the settings name a token that the image does not have.
+        InputError: if the settings name a token that the image does not have, or the method needs what the
+            model lacks.
     """
     span = Span(features.device)
     patches = (coords[:, 0] >= 0).nonzero()[:, 0]
     places = coords[patches]
     candidates = features if len(patches) == len(coords) else features[patches.to(features.device)]
-    known, gram = (None, None) if nouns.vectors is None else _on_host(candidates, nouns.vectors)
-    tokens = VisualTokens(candidates, places, None if known is None else known.combined, known_gram=gram)
+    known, gram = (None, None) if words.vectors is None else _on_host(candidates, words.vectors, settings.pooling)
+    combined = None if known is None else known.combined
+    tokens = VisualTokens(candidates, places, combined, known_gram=gram, saliency=saliency, text=words.text)
     selection = choose(tokens, settings, _protected(settings, processor, places))
 
     chosen = selection.chosen.cpu()
-    mass = mass_from_gram(tokens.gram, chosen) if settings.mass else None
+    mass = _mass(tokens, selection, chosen) if settings.mass else None
     stays = (coords[:, 0] < 0).float()
     stays[patches[chosen]] = 1.0 if mass is None else mass
+    if selection.merge is not None:
+        merged = selection.merge.to(candidates.device) @ candidates.float()
+        features = features.clone()
+        features[patches[chosen].to(features.device)] = merged.to(features.dtype)
     result = PruneResult(
         kept=[tuple(place) for place in places[chosen].tolist()],
         coords=places,
         selection=selection,
-        relevance={} if known is None else dict(zip(nouns.names, known.per_noun, strict=True)),
-        nouns=nouns.names,
+        relevance={} if known is None else dict(zip(words.names, known.per_noun, strict=True)),
+        nouns=words.names,
         tokens_total=len(tokens),
         tokens_kept=len(chosen),
         took=span.end(),
         method=settings.method,
         mass=mass,
-        notes=_notes(nouns, settings, len(tokens), len(chosen)),
+        notes=_notes(words, settings, len(tokens), len(chosen)),
     )
     if len(result.tiles) > 1:
         result.notes.append(f"Kept in tiles {', '.join(f'{t}: {k} of {n}' for t, (k, n) in result.tiles.items())}.")
-    return stays, result
+    return Pruned(features, stays, result)
 
 
-def _on_host(features: torch.Tensor, nouns: torch.Tensor) -> tuple[Relevance, np.ndarray | None]:
+def _mass(tokens: VisualTokens, selection: Selection, chosen: torch.Tensor) -> torch.Tensor:
+    """``[k]`` float32, how many tokens each kept one stands for: those that it is the mean of, or is nearest to."""
+    return mass_from_gram(tokens.gram, chosen) if selection.merge is None else (selection.merge > 0).sum(1).float()
+
+
+def _on_host(features: torch.Tensor, nouns: torch.Tensor, pooling: str) -> tuple[Relevance, np.ndarray | None]:
     """Relevance of tokens ``[n, D]``, and from an accelerator their inner products with it, in one transfer."""
-    known = relevance(features, nouns)
+    known = relevance(features, nouns, pooling)
     if features.device.type == "cpu":
         return known, None
     rows = features.float()
@@ -179,9 +226,9 @@ def _protected(settings: Settings, processor: ProcessorMixin, places: torch.Tens
     return torch.tensor(list(dict.fromkeys(indices)), dtype=torch.int64)
 
 
-def _notes(nouns: Nouns, settings: Settings, total: int, kept: int) -> list[str]:
+def _notes(words: Words, settings: Settings, total: int, kept: int) -> list[str]:
     notes = []
-    if conditioned(settings) and not nouns.names:
+    if conditioned(settings) and not words.names:
         notes.append("No noun in the question: all patches weigh the same.")
     if settings.method == MANUAL:
         return notes

@@ -39,8 +39,8 @@ class Relevance:
 
     Attributes:
         per_noun: ``[J, N]`` float32, cosine of each token with each noun, in ``[-1, 1]``.
-        combined: ``[N]`` float32 in ``(0, 1]``: the largest cosine, clamped at 0, stretched to ``[1e-6, 1]``; all ones
-            where there is no noun, or no difference.
+        combined: ``[N]`` float32 in ``(0, 1]``: what the cosines come to, clamped at 0, stretched to ``[1e-6, 1]``; all
+            ones where there is no noun, or no difference.
     """
 
     per_noun: torch.Tensor
@@ -123,6 +123,16 @@ def find_nouns(text: str) -> list[Noun]:
     return nouns
 
 
+def find_words(text: str) -> list[Noun]:
+    """Every word of a question once, in order of appearance: what :func:`find_nouns` chooses from.
+
+    Each is its own lemma. Words in other scripts than Latin are passed over, and so are those that are very long.
+    """
+    text = unicodedata.normalize("NFC", text).replace("\u2019", "'")
+    words = [word for word in _WORD.findall(text) if word[-1].isalpha() and len(word) <= LONGEST]
+    return [Noun(word, word) for word in {word.casefold(): word for word in reversed(words)}.values()][::-1]
+
+
 def _language(words: Iterable[str]) -> _Language:
     """The one with most function words among lower-case ``words``; of equals the first."""
     count = Counter(words)
@@ -173,12 +183,20 @@ def _inside_sentence(word: str, tokenizer: PreTrainedTokenizerBase) -> list[int]
 
 
 @torch.no_grad()
-def relevance(features: torch.Tensor, noun_vectors: torch.Tensor) -> Relevance:
-    """Cosine of each visual token with each noun, and the largest of them: ``r_i = max_j cos(v_i, t_j)``.
+def token_embeddings(text: str, tokenizer: PreTrainedTokenizerBase, embedding: nn.Embedding) -> torch.Tensor:
+    """``[T, D]`` float32 input embeddings of the tokens of ``text``, without special ones."""
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    return embedding(torch.tensor(ids, dtype=torch.int64, device=embedding.weight.device)).float()
+
+
+@torch.no_grad()
+def relevance(features: torch.Tensor, noun_vectors: torch.Tensor, pooling: str = "max") -> Relevance:
+    """Cosine of each visual token with each noun, and what they come to: ``r_i = max_j cos(v_i, t_j)``.
 
     Args:
         features: ``[N, D]`` projected visual tokens.
         noun_vectors: ``[J, D]`` of :func:`noun_embeddings`; J may be 0.
+        pooling: ``"max"``, the ``"mean"`` over nouns, or ``"pooled"``, the cosine with the mean of the nouns.
 
     Returns:
         Relevance on the device of ``features``.
@@ -192,6 +210,11 @@ def relevance(features: torch.Tensor, noun_vectors: torch.Tensor) -> Relevance:
     flat = torch.ones(len(features), device=features.device)
     if not len(nouns):
         return Relevance(per_noun, flat)
-    best = per_noun.amax(0).clamp_min(0)
+    if pooling == "pooled":
+        centre = nn.functional.normalize(noun_vectors.to(features.device).float().mean(0), dim=0)
+        best = centre @ tokens.T / tokens.norm(dim=1).clamp_min(1e-12)
+    else:
+        best = per_noun.mean(0) if pooling == "mean" else per_noun.amax(0)
+    best = best.clamp_min(0)
     low, high = best.aminmax()
     return Relevance(per_noun, torch.where(high > low, ((best - low) / (high - low)).clamp_min(FLOOR), flat))

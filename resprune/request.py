@@ -14,12 +14,12 @@ from resprune.encoding import Images, encode
 from resprune.errors import InputError
 from resprune.measure import SharedSpan, Span
 from resprune.positions import note_deltas, positions_of
-from resprune.prune import Nouns, PruneResult, prune
+from resprune.prune import Pruned, PruneResult, Words, prune
 from resprune.sequence import Shortened, end_of, shorten
 from resprune.settings import Settings
 
 _ALIGNED = ("token_type_ids", "mm_token_type_ids")  # inputs of one value a column, beside the mask and the positions
-_SIZES = ("image_sizes", "image_grid_thw", "batch_num_images")  # of images
+SIZES = ("image_sizes", "image_grid_thw", "batch_num_images")  # of images
 _VIDEOS = ("pixel_values_videos", "video_grid_thw")
 _ON_CACHE = "_resprune_prompt"
 
@@ -65,7 +65,7 @@ def prepare(
     Raises:
         InputError: if it asks for what cannot be done with a shortened prompt, or its images do not fit its prompts.
     """
-    return _request(model, processor, settings, call) if _concerns_us(model, call) else None
+    return _request(model, processor, settings, call) if concerns_us(model, call) else None
 
 
 def remember(request: Request, output: ModelOutput | torch.Tensor) -> None:
@@ -75,12 +75,12 @@ def remember(request: Request, output: ModelOutput | torch.Tensor) -> None:
             setattr(cache, _ON_CACHE, request.cached)
 
 
-def _concerns_us(model: PreTrainedModel, call: dict[str, Any]) -> bool:
+def concerns_us(model: PreTrainedModel, call: dict[str, Any]) -> bool:
     """Whether a call has images, or goes on from a cache that was shortened."""
     if any(call.get(name) is not None for name in _VIDEOS) or (call.get("mm_encoder_outputs") or {}).get("video"):
         raise InputError("A video cannot be pruned; leave it out, or detach the model first.")
     ids, mask = call.get("input_ids"), call.get("attention_mask")
-    encoded, pixels = _encoded(call) is not None, call.get("pixel_values") is not None
+    encoded, pixels = encoded_images(call) is not None, call.get("pixel_values") is not None
     limit = setting(model, call, "max_length") if setting(model, call, "max_new_tokens") is None else None
     # What generate() refuses, it refuses best by itself, in the caller's own numbers.
     refused = (
@@ -90,19 +90,19 @@ def _concerns_us(model: PreTrainedModel, call: dict[str, Any]) -> bool:
         or (encoded and pixels)
         or (limit is not None and limit <= ids.shape[1])
     )
-    if refused or not (encoded or pixels or _earlier(call)):
+    if refused or not (encoded or pixels or earlier_prompt(call)):
         return False
     if call.get("assistant_model") is not None:
         raise InputError("An assistant_model cannot follow a pruned prompt; leave it out, or detach the model first.")
     return True
 
 
-def _encoded(call: dict[str, Any]) -> ModelOutput | None:
+def encoded_images(call: dict[str, Any]) -> ModelOutput | None:
     """The images that a caller encoded."""
     return (call.get("mm_encoder_outputs") or {}).get("image")
 
 
-def _earlier(call: dict[str, Any]) -> Cached | None:
+def earlier_prompt(call: dict[str, Any]) -> Cached | None:
     """The shortened prompt that filled the cache from which a call goes on."""
     cache = call.get("past_key_values")
     return getattr(cache, _ON_CACHE, None) if cache is not None and cache.get_seq_length() else None
@@ -110,36 +110,38 @@ def _earlier(call: dict[str, Any]) -> Cached | None:
 
 @torch.no_grad()
 def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settings, call: dict[str, Any]) -> Request:
-    ids, earlier, cached = call["input_ids"], _earlier(call), _in_cache(call)
-    mask, filler = _mask_and_filler(model, call)
+    ids, earlier, cached = call["input_ids"], earlier_prompt(call), _in_cache(call)
+    mask, filler = mask_and_filler(model, call)
     # A call that goes on from a cache may give the new tokens only, beside the mask of all.
     full = pad(ids, (mask.shape[1] - ids.shape[1], 0), value=filler)
     # What is decided about the prompt is decided on the host; its copy comes before the encoder has work to wait for.
     own_ids, own_mask = torch.stack([full, mask.to(full)]).cpu()
-    sizes = {name: call[name].cpu() for name in _SIZES if isinstance(call.get(name), torch.Tensor)}
+    sizes = {name: call[name].cpu() for name in SIZES if isinstance(call.get(name), torch.Tensor)}
     start = end_of(cached)
     is_image = own_ids == model.config.image_token_id
     is_image[:, :start] = False
-    output = _encoded(call)
+    output = encoded_images(call)
     if output is None and call.get("pixel_values") is not None:
         output = encode(model, call)
 
     whole = Span(model.device)
     images = None if output is None else Images.of(model, output, {**call, **sizes, "input_ids": own_ids[:, start:]})
-    rows = _rows(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
-    nouns = {row: Nouns.of(model, processor, own_ids[row], settings) for row in set(rows)}
-    candidates = zip(images.features, images.coords, rows, strict=True) if images else []
-    chosen = [prune(features, coords, nouns[row], settings, processor) for features, coords, row in candidates]
+    rows = rows_of(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
+    asked = {row: Words.of(model, processor, own_ids[row], settings) for row in set(rows)}
+    candidates = zip(images.features, images.coords, images.saliency, rows, strict=True) if images else []
+    chosen = [prune(*image, asked[row], settings, processor) for *image, row in candidates]
     mass = torch.ones(own_ids.shape)
     if chosen:
-        mass[is_image] = torch.cat([stays for stays, _ in chosen])
+        mass[is_image] = torch.cat([image.mass for image in chosen])
     shortened = shorten(own_mask, mass == 0, cached, force_padding=_needs_mask(model, call))
     bias = _bias(mass, shortened, cached.shape[1], earlier) if _carries(settings, earlier, chosen) else None
 
     positions = call.get("position_ids")
     if positions is None:
         positions = positions_of(model, full, mask, start, None if earlier is None else earlier.positions, call)
-    if settings.positions == "sequential" and any(r.tokens_kept < r.tokens_total for _, r in chosen):
+    if settings.positions == "sequential" and any(
+        image.result.tokens_kept < image.result.tokens_total for image in chosen
+    ):
         positions = (shortened.sent().cumsum(dim=1) - 1).clamp_min(0).to(ids.device).expand_as(positions)
     there = shortened.to(ids.device)
     sent_ids = there.take(full, filler)
@@ -154,18 +156,20 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
             new[name] = there.take(pad(values, (full.shape[1] - values.shape[1], 0)), 0)
     if images:
         sent = shortened.sent() & is_image
-        encoded = {"image": images.kept(sent[is_image], sent.sum(dim=1).tolist())}
+        there = replace(images, features=[image.features for image in chosen])
+        encoded = {"image": there.kept(sent[is_image], sent.sum(dim=1).tolist())}
         new["mm_encoder_outputs"] = (call.get("mm_encoder_outputs") or {}) | encoded
     note_deltas(model, new["position_ids"], new["attention_mask"])
     whole.end()
-    parts = tuple(result.took for _, result in chosen)
-    results = [replace(result, took=SharedSpan(result.took, whole, parts)) for _, result in chosen]
+    results = [image.result for image in chosen]
+    parts = tuple(result.took for result in results)
+    results = [replace(result, took=SharedSpan(result.took, whole, parts)) for result in results]
     return Request(new, prompt, Cached(shortened, positions, bias), results)
 
 
-def _carries(settings: Settings, earlier: Cached | None, chosen: list[tuple[torch.Tensor, PruneResult]]) -> bool:
+def _carries(settings: Settings, earlier: Cached | None, chosen: list[Pruned]) -> bool:
     """Whether any column of a call stands for others as well: one of its own images, or of the cache."""
-    dropped = any(result.tokens_kept < result.tokens_total for _, result in chosen)
+    dropped = any(image.result.tokens_kept < image.result.tokens_total for image in chosen)
     return (settings.mass and dropped) or (earlier is not None and earlier.bias is not None)
 
 
@@ -180,14 +184,14 @@ def _bias(mass: torch.Tensor, shortened: Shortened, cached: int, earlier: Cached
 
 def _in_cache(call: dict[str, Any]) -> torch.Tensor:
     """``[B, P]`` columns of the caller's prompt that the KV cache of a call holds, on the CPU."""
-    ids, cache, earlier = call["input_ids"], call.get("past_key_values"), _earlier(call)
+    ids, cache, earlier = call["input_ids"], call.get("past_key_values"), earlier_prompt(call)
     entries = 0 if cache is None else int(cache.get_seq_length())
     if earlier is None:
         return torch.arange(entries).expand(len(ids), -1)
     return earlier.shortened.repeated(len(ids)).in_cache(entries)
 
 
-def _mask_and_filler(model: PreTrainedModel, call: dict[str, Any]) -> tuple[torch.Tensor, int]:
+def mask_and_filler(model: PreTrainedModel, call: dict[str, Any]) -> tuple[torch.Tensor, int]:
     """The attention mask of a call, or the one that ``generate`` makes where it has none, and a token for padding."""
     pad_id, ends = setting(model, call, "pad_token_id"), setting(model, call, "eos_token_id")
     mask = call.get("attention_mask")
@@ -197,7 +201,7 @@ def _mask_and_filler(model: PreTrainedModel, call: dict[str, Any]) -> tuple[torc
     return mask, pad_id or 0
 
 
-def _rows(placeholders: list[int], images: list[int]) -> list[int]:
+def rows_of(placeholders: list[int], images: list[int]) -> list[int]:
     """The row of the batch in which each image stands.
 
     Args:

@@ -34,12 +34,15 @@ class Selection:
             non-increasing, and 0 from where nothing is left to span; ``None`` for methods without energies.
         captured: ``[N]`` float32, the share of the total weighted energy that the first 1..N tokens of ``order``
             span: non-decreasing, in ``[0, 1]``; ``None`` for methods without energies.
+        merge: ``[min(k, N), N]`` float32 on the CPU along ``chosen``, the share of every token in what takes the place
+            of a kept one: rows add up to 1, columns have one entry each; ``None`` where kept tokens stay as they are.
     """
 
     order: torch.Tensor
     indices: torch.Tensor
     energy: torch.Tensor | None = None
     captured: torch.Tensor | None = None
+    merge: torch.Tensor | None = None
 
     @classmethod
     def of(cls, order: torch.Tensor, k: int) -> "Selection":
@@ -49,6 +52,20 @@ class Selection:
             InputError: if ``k`` is below 1.
         """
         return cls(order, order[: checked_budget(k, len(order))].sort().values)
+
+    @classmethod
+    def merging(cls, chosen: torch.Tensor, owners: torch.Tensor) -> "Selection":
+        """Keep ``chosen`` ``[k]``, each as the mean of the tokens that are its own.
+
+        Args:
+            chosen: int64, none twice, the best first.
+            owners: ``[N]`` int64, for each token the place in ``chosen`` of the one that it becomes part of.
+        """
+        others = torch.ones(len(owners), dtype=torch.bool)
+        others[chosen] = False
+        members = torch.nn.functional.one_hot(owners, len(chosen)).T.float()
+        merge = members / members.sum(1, keepdim=True) if others.any() else None
+        return cls(torch.cat([chosen, others.nonzero()[:, 0]]), chosen.sort().values, merge=merge)
 
     @property
     def chosen(self) -> torch.Tensor:
@@ -68,6 +85,7 @@ class GreedySelection(Selection):
         chosen = torch.from_numpy(factorisation.ranked()[:k])
         self.__dict__.update(  # past the setters that a frozen dataclass refuses
             indices=chosen.sort().values.to(device),
+            merge=None,
             _chosen=chosen.to(device),
             _factorisation=factorisation,
         )

@@ -4,13 +4,23 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from resprune.errors import InputError
+
+if TYPE_CHECKING:
+    from resprune.methods import Method
 
 Keep = int | float | Literal["auto"]
 Box = tuple[float, float, float, float]
 MANUAL = "manual"
+QUOTED = 60  # characters of a wrong value that a message repeats
+CHOICES = {
+    "positions": ("original", "sequential"),
+    "words": ("nouns", "all"),
+    "pooling": ("max", "mean", "pooled"),
+    "kernel": ("raw", "centred", "normalised", "both"),
+}
 AUTO_LEAST, AUTO_MOST = 8, 0.5  # an automatic budget is at least so many tokens, at most that share of them
 
 
@@ -31,6 +41,10 @@ class Settings:
         protect: visual tokens that always stay: indices, or boxes ``(x0, y0, x1, y1)`` in pixels of a picture of
             ``image_size``, which protect each patch that they touch.
         image_size: (width, height) of the picture to which boxes refer.
+        words: which words of the question count: its ``"nouns"``, or ``"all"``.
+        pooling: what a token's cosines with them come to: their ``"max"``, their ``"mean"``, or, ``"pooled"``, the
+            cosine with the mean of the words.
+        kernel: of ResPrune's subspace: ``"raw"`` features, ``"centred"``, ``"normalised"``, or both in this order.
         indices: the visual tokens that ``method="manual"`` keeps; ``keep`` then says nothing.
 
     Raises:
@@ -47,6 +61,9 @@ class Settings:
     energy: float = 0.9
     protect: tuple[int | Box, ...] = ()
     image_size: tuple[int, int] | None = None
+    words: Literal["nouns", "all"] = "nouns"
+    pooling: Literal["max", "mean", "pooled"] = "max"
+    kernel: Literal["raw", "centred", "normalised", "both"] = "raw"
     indices: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -57,20 +74,25 @@ class Settings:
         object.__setattr__(self, "indices", _checked_indices(self.indices))
         if self.method not in (*METHODS, MANUAL):
             names = ", ".join((*METHODS, MANUAL))
-            raise InputError(f"There is no method {self.method!r}; choose one of {names}.")
+            raise InputError(f"There is no method {_quoted(self.method)}; choose one of {names}.")
         if (self.method == MANUAL) != bool(self.indices):
             raise InputError(f"method={MANUAL!r} and indices belong together; give both or neither.")
         if self.keep == "auto" and self.method != MANUAL and not METHODS[self.method].energies:
             names = ", ".join(name for name, method in METHODS.items() if method.energies)
             raise InputError(f"keep='auto' needs a method that measures energy; choose one of {names}.")
         if not (_is_number(self.alpha) and self.alpha >= 0):
-            raise InputError(f"alpha is {self.alpha!r}; give a number of 0 or more.")
+            raise InputError(f"alpha is {_quoted(self.alpha)}; give a number of 0 or more.")
         if self.sign not in (1, -1):
-            raise InputError(f"sign is {self.sign!r}; give 1 or -1.")
+            raise InputError(f"sign is {_quoted(self.sign)}; give 1 or -1.")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {_quoted(self.seed)}; give a whole number from 0 to {2**63 - 1}.")
         if not isinstance(self.mass, bool):
-            raise InputError(f"mass is {self.mass!r}; give True or False.")
-        if self.positions not in ("original", "sequential"):
-            raise InputError(f"positions is {self.positions!r}; give 'original' or 'sequential'.")
+            raise InputError(f"mass is {_quoted(self.mass)}; give True or False.")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                given, choices = _quoted(getattr(self, name)), " or ".join(map(repr, known))
+                raise InputError(f"{name} is {given}; give {choices}.")
+        _check_method(self, METHODS.get(self.method))
         if not (_is_number(self.energy) and 0 < self.energy < 1):
             raise InputError(f"energy is {self.energy!r}; give a share between 0 and 1, such as 0.9.")
 
@@ -83,8 +105,32 @@ class Settings:
         return min(candidates, self.keep)
 
 
+def _check_method(settings: Settings, method: "Method | None") -> None:
+    """Refuse what a method cannot do."""
+    if method and method.merges and settings.protect:
+        raise InputError(f"The method {settings.method!r} merges tokens, so protect= has no place; leave it out.")
+    if method and method.inside and (settings.protect or settings.mass or settings.positions == "sequential"):
+        raise InputError(
+            f"The tokens of {settings.method!r} leave inside the language model: mass=, protect= and "
+            "positions='sequential' have no place; leave them out."
+        )
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
+def _quoted(value: object) -> str:
+    """A value in a message, cut short: it may be as long as anybody likes."""
+    if isinstance(value, int) and abs(value) >= 10**QUOTED:
+        return f"a number of more than {QUOTED} digits"
+    text = repr(value[:QUOTED]) if isinstance(value, str) else str(value)[:QUOTED]
+    return f"{text}..." if len(str(value)) > QUOTED else text
 
 
 def _checked_indices(indices: Sequence[int]) -> tuple[int, ...]:
@@ -114,13 +160,13 @@ def checked_keep(keep: Keep) -> Keep:
         return keep
     if not _is_number(keep):
         raise InputError(
-            f"The budget is {keep!r}; give a number of tokens such as 128, a share such as 22% or 0.22, or auto."
+            f"The budget is {_quoted(keep)}; give a number of tokens such as 128, a share such as 22% or 0.22, or auto."
         )
     if keep <= 0:
-        raise InputError(f"The budget is {keep}; give at least 1 token, or a share above 0.")
+        raise InputError(f"The budget is {_quoted(keep)}; give at least 1 token, or a share above 0.")
     if isinstance(keep, float) and keep > 1:
         raise InputError(
-            f"The budget is {keep:.0%} of the tokens; give a share of at most 100%, or a whole number of tokens."
+            f"The budget is {keep * 100:.6g}% of the tokens; give a share of at most 100%, or a whole number of tokens."
         )
     return keep
 
@@ -134,14 +180,14 @@ def parse_keep(text: str) -> Keep:
     text = text.strip()
     if text == "auto":
         return text
-    if re.fullmatch(r"[+-]?\d+", text):
+    if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
         return checked_keep(int(text))
     try:
         share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         share = math.nan
-    if not math.isfinite(share):
+    if not math.isfinite(share) or not text.isascii():
         raise InputError(
-            f"The budget is {text!r}; give a number of tokens such as 128, a share such as 22% or 0.22, or auto."
+            f"The budget is {_quoted(text)}; give a number of tokens such as 128, a share such as 22% or 0.22, or auto."
         )
     return checked_keep(share)

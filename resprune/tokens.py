@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from resprune.saliency import Saliency
 from resprune.selection import gram_matrix
 
 
@@ -20,6 +21,8 @@ class VisualTokens:
             names nothing.
         known_gram: :attr:`gram`, where it has come to the host already.
         present: ``[P, D]`` features of tokens that stay anyway and are no candidates; ``None`` where there are none.
+        saliency: what the CLS token attends to; ``None`` where the model has none.
+        text: ``[T, D]`` input embeddings of the question's tokens; ``None`` where the method does not ask for them.
     """
 
     features: torch.Tensor
@@ -27,6 +30,8 @@ class VisualTokens:
     relevance: torch.Tensor | None = None
     present: torch.Tensor | None = None
     known_gram: np.ndarray | None = None
+    saliency: Saliency | None = None
+    text: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return self.features.shape[0]
@@ -35,3 +40,16 @@ class VisualTokens:
     def gram(self) -> np.ndarray:
         """``[N, N]`` float32 inner products on the host, made once for all who ask; nobody may change it."""
         return gram_matrix(self.features) if self.known_gram is None else self.known_gram
+
+    def beside(self, present: torch.Tensor, others: torch.Tensor) -> "VisualTokens":
+        """The candidates ``others`` (int64 indices on the CPU), while those of ``present`` stay anyway."""
+        device, saliency = self.features.device, self.saliency
+        there = others.to(device)
+        return VisualTokens(
+            features=self.features[there],
+            coords=self.coords[others],
+            relevance=None if self.relevance is None else self.relevance[others.to(self.relevance.device)],
+            present=self.features[present.to(device)],
+            saliency=saliency and Saliency(saliency.attention[:, there], saliency.keys[there]),
+            text=self.text,
+        )

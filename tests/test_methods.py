@@ -1,6 +1,7 @@
 """Every method against its definition, written out plainly."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 
 from resprune.errors import InputError
 from resprune.methods import METHODS
+from resprune.saliency import Saliency
 from resprune.selection import greedy_subspace
 from resprune.settings import Settings
 from resprune.tokens import VisualTokens
 
-NESTED = [name for name, method in METHODS.items() if method.nested]
+NAMES = [name for name, method in METHODS.items() if not method.inside]  # see test_inside.py
+NESTED = [name for name in NAMES if METHODS[name].nested]
 reproducible = examples(derandomize=True, deadline=None, max_examples=40)
 
 
@@ -27,7 +30,16 @@ def visual_tokens(coords: torch.Tensor, dims: int = 40, seed: int = 0, relevance
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(len(coords), dims, generator=generator) + torch.randn(dims, generator=generator)
     weights = torch.rand(len(coords), generator=generator).clamp_min(1e-6) if relevance else None
-    return VisualTokens(features, coords, weights)
+    attention = torch.rand(2, len(coords) + 1, generator=generator).softmax(1)[:, 1:]
+    saliency = Saliency(attention, torch.randn(len(coords), 8, generator=generator))
+    text = torch.randn(9, dims, generator=generator)
+    return VisualTokens(features, coords, weights, saliency=saliency, text=text)
+
+
+def attended(features: torch.Tensor, *heads: list[float], keys: torch.Tensor | None = None) -> VisualTokens:
+    """Tokens in a row, with the CLS token's attention to each by head."""
+    keys = torch.eye(len(features)) if keys is None else keys
+    return VisualTokens(features, grid(1, len(features)), saliency=Saliency(torch.tensor(heads), keys))
 
 
 def choose(name: str, tokens: VisualTokens, k: int, **options) -> list[int]:
@@ -37,12 +49,14 @@ def choose(name: str, tokens: VisualTokens, k: int, **options) -> list[int]:
 
 def test_the_methods_that_there_are():
     baselines = ["random", "uniform", "divprune", "cdpruner"]
-    assert list(METHODS) == ["resprune", *baselines, "subspace", "relevance", "spare", "norm", "lrcp"]
-    assert [name for name in METHODS if name not in NESTED] == ["uniform"]
+    ablations = ["subspace", "relevance", "spare", "norm", "lrcp"]
+    others = ["fastervlm", "vispruner", "visionzip", "tome", "dart", "era", "fastv"]
+    assert list(METHODS) == ["resprune", *baselines, *ablations, *others]
+    assert [name for name in NAMES if name not in NESTED] == ["uniform", "vispruner", "visionzip", "tome", "dart"]
     assert all(method.summary for method in METHODS.values())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 @reproducible
 @given(rows=st.integers(1, 7), cols=st.integers(1, 7), k=st.integers(1, 60), relevance=st.booleans())
 def test_every_method_orders_every_token_once(name, rows, cols, k, relevance):
@@ -53,7 +67,7 @@ def test_every_method_orders_every_token_once(name, rows, cols, k, relevance):
     assert (selection.energy is None) == (selection.captured is None) == (not METHODS[name].energies)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_method_refuses_no_budget(name):
     with pytest.raises(InputError, match="at least 1 token"):
         METHODS[name](visual_tokens(grid(3, 3)), 0, Settings(method=name))
@@ -71,7 +85,7 @@ def test_a_smaller_uniform_grid_is_no_prefix():
     assert choose("uniform", tokens, 4) != choose("uniform", tokens, 64)[:4]
 
 
-@pytest.mark.parametrize("name", ["resprune", "divprune", "cdpruner", "subspace", "spare", "norm", "lrcp"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("random", "uniform", "relevance")])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_features_that_are_no_numbers_are_refused(name, value):
     tokens = visual_tokens(grid(3, 3))
@@ -80,11 +94,11 @@ def test_features_that_are_no_numbers_are_refused(name, value):
         choose(name, tokens, 2)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_bfloat16_features_give_the_choice_of_the_same_values_in_float32(name):
     tokens = visual_tokens(grid(6, 6), dims=64)
-    half = VisualTokens(tokens.features.bfloat16(), tokens.coords, tokens.relevance)
-    full = VisualTokens(half.features.float(), tokens.coords, tokens.relevance)
+    half = replace(tokens, features=tokens.features.bfloat16())
+    full = replace(tokens, features=half.features.float())
     assert choose(name, half, 12) == choose(name, full, 12)
 
 
@@ -220,3 +234,105 @@ def test_uniform_fills_gaps():
     tokens = visual_tokens(grid(12, 12)[holes])
     for k in (1, 9, 30, len(tokens)):
         assert len(set(choose("uniform", tokens, k))) == k
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if METHODS[name].attends])
+def test_what_needs_a_cls_token_is_refused_without_one(name):
+    with pytest.raises(InputError, match=rf"{name}.*CLS token.*LLaVA-1.5"):
+        choose(name, replace(visual_tokens(grid(3, 3)), saliency=None), 2)
+
+
+def test_fastervlm_keeps_what_is_attended_to():
+    tokens = attended(torch.ones(4, 2), [0.1, 0.4, 0.2, 0.1], [0.1, 0.0, 0.3, 0.1])
+    assert choose("fastervlm", tokens, 4) == [2, 1, 0, 3]  # means 0.25, 0.2, 0.1, 0.1
+
+
+def test_vispruner_drops_duplicates_of_what_is_not_attended_to():
+    """6 and 2 are attended to, then all are equal. Of 3, 4, 5, 7 left, 3 is the very same as 4, and 5 only like 7.
+
+    With a budget of three, 0, 3 and 5 leave at once, for they are as many as may; then 1 and 7 before 4, their partner.
+    """
+    a = torch.eye(5)
+    features = torch.stack([a[0], a[1] + a[2], a[3], a[4], a[4], a[2] + a[3], a[0], a[3]])
+    tokens = attended(features, [0, 0, 0.4, 0, 0, 0, 0.5, 0])
+    assert choose("vispruner", tokens, 7) == [6, 2, 0, 1, 4, 5, 7]
+    assert choose("vispruner", tokens, 3) == [6, 2, 4]
+    assert choose("vispruner", tokens, 1) == [6]
+
+
+def test_visionzip_merges_the_rest_by_its_keys():
+    """Of a budget of six a sixth is contextual: five dominant tokens, and one target, to which all others come."""
+    keys = torch.eye(8)
+    features = torch.arange(16.0).view(8, 2)
+    tokens = attended(features, [0.3, 0.2, 0.15, 0.1, 0.05, 0.0, 0.0, 0.0], keys=keys)
+    selection = METHODS["visionzip"](tokens, 6, Settings(method="visionzip"))
+    assert selection.chosen.tolist() == [0, 1, 2, 3, 4, 5]
+    assert selection.merge[:5].tolist() == torch.eye(8)[:5].tolist()
+    assert selection.merge[5].tolist() == pytest.approx([0, 0, 0, 0, 0, 1 / 3, 1 / 3, 1 / 3])
+
+
+def test_visionzip_has_its_papers_shares():
+    tokens = visual_tokens(grid(24, 24))
+    for k, contextual in ((192, 30), (128, 20), (64, 10)):
+        merge = METHODS["visionzip"](tokens, k, Settings(method="visionzip")).merge
+        assert ((merge > 0).sum(1) > 1).sum() == contextual
+
+
+def test_tome_merges_the_most_similar_in_rounds():
+    """0, 2, 4 look among 1, 3: 4 is like 3, 0 like 1; then, of 1, 2, 3, the pair 1 and 2 is likest."""
+    features = torch.tensor([[1.0, 0, 0], [2, 0.2, 0], [1, 0.9, 0], [0, 0, 1], [0, 0.01, 2]])
+    tokens = VisualTokens(features, grid(1, 5))
+    four = METHODS["tome"](tokens, 4, Settings(method="tome"))
+    assert four.chosen.tolist() == [0, 1, 2, 3]
+    assert four.merge[3].tolist() == [0, 0, 0, 0.5, 0.5]
+    two = METHODS["tome"](tokens, 2, Settings(method="tome"))
+    assert two.merge.tolist() == [pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0]), pytest.approx([0, 0, 0, 0.5, 0.5])]
+
+
+def test_dart_takes_what_is_least_like_its_pivots():
+    """Four pivots by L1 norm, 0 to 3; with one text pivot five shares of one token each."""
+    axes = torch.eye(6)
+    far = axes[:4] * torch.tensor([[9.0], [8], [7], [6]])
+    near = torch.stack(
+        [axes[4] - axes[0], axes[4] - axes[1], axes[4] - axes[2], axes[4] - axes[3], axes[5] - axes[4], axes[5]]
+    )
+    tokens = VisualTokens(torch.cat([near[3:], far, near[:3]]), grid(1, 10), text=axes[4:5])
+    assert choose("dart", tokens, 9) == [3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert choose("dart", tokens, 2) == [3, 4]
+
+
+def test_era_weighs_by_the_entropy_of_heads_and_recycles_the_rest():
+    """0 and 1 are the same; heads share their attention between 1, 2 and 3, of which 3 gets little."""
+    features = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0.1, 1]])
+    tokens = attended(features, [0.0, 0.45, 0.45, 0.05], [0.0, 0.45, 0.45, 0.05])
+    selection = METHODS["era"](tokens, 3, Settings(method="era"))
+    assert selection.chosen.tolist() == [1, 2, 3]
+    assert selection.merge.tolist() == [[0.5, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if METHODS[name].merges])
+@reproducible
+@given(rows=st.integers(1, 7), cols=st.integers(1, 7), k=st.integers(1, 60))
+def test_merging_loses_no_token(name, rows, cols, k):
+    selection = METHODS[name](visual_tokens(grid(rows, cols)), k, Settings(method=name))
+    merge = selection.merge
+    if merge is None:
+        assert k >= rows * cols or (name == "visionzip" and k <= 3)
+        return
+    assert merge.shape == (len(selection.chosen), rows * cols)
+    assert torch.allclose(merge.sum(1), torch.ones(len(merge)))
+    assert ((merge > 0).sum(0) == 1).all()  # each token is part of one
+    assert (merge[torch.arange(len(merge)), selection.chosen] > 0).all()  # and a kept one of itself
+
+
+@pytest.mark.parametrize("kernel", ["centred", "normalised", "both"])
+def test_the_kernel_is_that_of_prepared_features(kernel):
+    tokens = visual_tokens(grid(6, 6), dims=64)
+    features = tokens.features
+    if kernel != "normalised":
+        features = features - features.mean(0)
+    if kernel != "centred":
+        features = torch.nn.functional.normalize(features, dim=1)
+    wanted = greedy_subspace(features, 12, tokens.relevance).chosen.tolist()
+    assert choose("resprune", tokens, 12, kernel=kernel) == wanted
+    assert wanted != choose("resprune", tokens, 12)

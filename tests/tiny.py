@@ -47,7 +47,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_llava(
-    seed: int = 0, grid: int = 24, strategy: str = "default"
+    seed: int = 0, grid: int = 24, strategy: str = "default", layers: int = 2
 ) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
     """A random model of the LLaVA-1.5 layout and its processor, built in about a second.
 
@@ -55,6 +55,7 @@ def tiny_llava(
         seed: of the weights, which are large enough that every token and every position matters to the logits.
         grid: patches along one side of an image; 24 is LLaVA-1.5's.
         strategy: ``"default"`` drops the vision tower's CLS token, ``"full"`` keeps it as a visual token.
+        layers: of the language model.
     """
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
@@ -74,7 +75,7 @@ def tiny_llava(
             "model_type": "llama",
             "hidden_size": 64,
             "intermediate_size": 128,
-            "num_hidden_layers": 2,
+            "num_hidden_layers": layers,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "vocab_size": 384,

@@ -4,11 +4,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resprune.methods.ablations import relevance, spare, subspace
-from resprune.methods.diverse import divprune
-from resprune.methods.outstanding import lrcp, norm
-from resprune.methods.spanning import cdpruner, resprune
-from resprune.methods.spread import random, uniform
+from resprune.errors import InputError
+from resprune.methods.cdpruner import cdpruner
+from resprune.methods.dart import dart
+from resprune.methods.divprune import divprune
+from resprune.methods.era import era
+from resprune.methods.fastervlm import fastervlm
+from resprune.methods.lrcp import lrcp
+from resprune.methods.norm import norm
+from resprune.methods.random import random
+from resprune.methods.relevance import relevance
+from resprune.methods.resprune import resprune
+from resprune.methods.spare import spare
+from resprune.methods.subspace import subspace
+from resprune.methods.tome import tome
+from resprune.methods.uniform import uniform
+from resprune.methods.visionzip import visionzip
+from resprune.methods.vispruner import vispruner
 from resprune.selection import Selection
 from resprune.tokens import VisualTokens
 
@@ -27,6 +39,10 @@ class Method:
         energies: its selections have ``energy`` and ``captured``, which an automatic budget needs.
         nested: what a budget of k keeps is the first k of ``Selection.order`` for any budget, so that one order
             serves them all.
+        attends: chooses by what the vision tower's CLS token attends to, which few models have.
+        reads_text: asks for the embeddings of the question's tokens.
+        merges: what it keeps are means of several tokens.
+        inside: its tokens leave inside the language model (:mod:`resprune.inside`), and ``choose`` is not asked.
     """
 
     choose: Callable[[VisualTokens, int, "Settings"], Selection]
@@ -34,9 +50,23 @@ class Method:
     conditioned: bool = False
     energies: bool = False
     nested: bool = True
+    attends: bool = False
+    reads_text: bool = False
+    merges: bool = False
+    inside: bool = False
 
     def __call__(self, tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
+        if self.attends and tokens.saliency is None:
+            raise InputError(
+                f"The method {settings.method!r} chooses by the attention of a CLS token, which is known of "
+                "LLaVA-1.5's vision tower only; choose another method, or give such a model, and its images or what "
+                "resprune.encode made of them."
+            )
         return self.choose(tokens, k, settings)
+
+
+def _never(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
+    raise InputError(f"The method {settings.method!r} chooses inside a language model; attach it to one.")
 
 
 METHODS: dict[str, Method] = {
@@ -62,4 +92,31 @@ METHODS: dict[str, Method] = {
     ),
     "norm": Method(norm, "the longest tokens"),
     "lrcp": Method(lrcp, "what the largest principal components explain worst (LRCP)"),
+    "fastervlm": Method(fastervlm, "what the CLS token attends to (FasterVLM, arXiv 2412.01818)", attends=True),
+    "vispruner": Method(
+        vispruner,
+        "half by CLS attention, half by dropping duplicates (VisPruner, arXiv 2412.01818)",
+        attends=True,
+        nested=False,
+    ),
+    "visionzip": Method(
+        visionzip,
+        "dominant tokens by CLS attention, the others merged into a few (VisionZip, arXiv 2412.04467)",
+        attends=True,
+        merges=True,
+        nested=False,
+    ),
+    "tome": Method(
+        tome, "the most similar tokens merged in rounds (ToMe, arXiv 2210.09461)", merges=True, nested=False
+    ),
+    "dart": Method(dart, "what is least like a few pivots (DART, arXiv 2502.11494)", reads_text=True, nested=False),
+    "era": Method(
+        era,
+        "diverse and attended anchors, the others recycled into them (ERA, arXiv 2606.31982; partly guessed)",
+        attends=True,
+        merges=True,
+    ),
+    "fastv": Method(
+        _never, "what the last token attends to in the second layer (FastV, arXiv 2403.06764), by masks", inside=True
+    ),
 }

@@ -1,4 +1,4 @@
-"""Baselines that look neither at the features nor at the question; they are stronger than one expects."""
+"""An even grid: it looks neither at the features nor at the question, and is stronger than one expects."""
 
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
@@ -10,12 +10,6 @@ from resprune.tokens import VisualTokens
 
 if TYPE_CHECKING:
     from resprune.settings import Settings
-
-
-def random(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
-    """A random sample without replacement; ``settings.seed`` decides it, the same on every device."""
-    order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(settings.seed))
-    return Selection.of(order, k)
 
 
 def uniform(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:

@@ -1,4 +1,4 @@
-"""Methods that keep the tokens which span the most: one kernel, two ways to weigh."""
+"""ResPrune: the kept tokens span the most, weighed by the question."""
 
 from typing import TYPE_CHECKING
 
@@ -18,31 +18,29 @@ def resprune(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
 
     ``settings.sign = -1`` weighs by ``(1 - r) ** alpha``, which prefers what the question does not name, as SPARE
     (arXiv 2606.18681) does. Where the question names nothing, or ``alpha`` is 0, all tokens weigh the same.
+    ``settings.kernel`` centres or normalises the features first, which the paper does not.
     """
-    relevance = tokens.relevance
+    relevance, products = tokens.relevance, _prepared(gram(tokens), settings.kernel)
     if relevance is None or settings.alpha == 0:
-        return select(_gram(tokens), k, None)
+        return select(products, k, None)
     if settings.sign < 0:
         relevance = (1 - relevance).clamp_min(FLOOR)
-    return select(_gram(tokens), k, relevance**settings.alpha)
+    return select(products, k, relevance**settings.alpha)
 
 
-def cdpruner(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
-    """Greedy MAP of the determinantal point process ``L = diag(r) S diag(r)``, S the cosines (CDPruner, 2506.10967).
-
-    CDPruner takes r from CLIP's text tower and negates it on LLaVA. Not every model has such a tower, so here r is
-    the relevance that ResPrune uses, in the language model's own embedding space and not negated; it is 1 where the
-    question names nothing. ``settings.alpha`` and ``settings.sign`` are not used.
-    """
-    # L is the Gram matrix of the rows scaled by r / |v|: weights of the square, and no normalised copy is needed.
-    norms = torch.from_numpy(np.sqrt(tokens.gram.diagonal()))
-    scale = norms.clamp_min(1e-9).reciprocal()  # whose square float32 still holds
-    if tokens.relevance is not None:
-        scale = scale * tokens.relevance.cpu()
-    return select(_gram(tokens), k, scale.square())
+def _prepared(products: np.ndarray, kernel: str) -> np.ndarray:
+    """Inner products ``[N, N]`` of features that were centred, then normalised, as ``settings.kernel`` says."""
+    if kernel in ("centred", "both"):
+        mean = products.mean(0)
+        products = products - mean - mean[:, None] + mean.mean()
+    if kernel in ("normalised", "both"):
+        norms = np.sqrt(products.diagonal()).clip(1e-9)
+        products = products / norms / norms[:, None]
+    return products
 
 
-def _gram(tokens: VisualTokens) -> np.ndarray:
+def gram(tokens: VisualTokens) -> np.ndarray:
+    """``[N, N]`` inner products of what the tokens that stay anyway leave of the candidates."""
     return tokens.gram if tokens.present is None else gram_matrix(beyond(tokens))
 
 

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 
-.PHONY: install browser demo test bench train examples stored screenshots accuracy evidence
+.PHONY: install browser demo test bench train examples stored screenshots accuracy evidence lmms-check
 
 install: .venv/installed
 
@@ -62,3 +62,9 @@ stored: install
 
 screenshots: install browser
 	PYTHONPATH=. $(BIN)/python tests/screenshots.py
+
+# The plugin inside lmms-eval, which needs many packages of its own: in an environment apart from this one.
+lmms-check:
+	$(PYTHON) -m venv .venv-lmms
+	.venv-lmms/bin/python -m pip install --quiet -e '.[lmms]' 'pytest>=9'
+	.venv-lmms/bin/python -m pytest tests/test_lmms.py tests/test_lmms_arguments.py

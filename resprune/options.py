@@ -32,12 +32,12 @@ def settings_of(options: argparse.Namespace) -> Any:
     return Settings(keep=parse_keep(options.keep), method=options.method, mass=options.mass)
 
 
-def model_of(options: argparse.Namespace) -> Any:
-    """The model and the processor that the options ask for.
+def model_of(options: argparse.Namespace, **how: Any) -> Any:
+    """The model and the processor that the options ask for; ``how`` is what else :func:`resprune.models.load` takes.
 
     Raises:
         InputError: see :func:`resprune.models.load`.
     """
     from resprune.models import load
 
-    return load(options.model, quantization=options.quantization)
+    return load(options.model, quantization=options.quantization, **how)

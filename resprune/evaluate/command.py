@@ -1,11 +1,11 @@
 """The command ``evaluate``."""
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ def add_evaluate(commands: Any) -> None:
     command.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of a study: its answers; the same command goes on after a kill"
     )
+    command.add_argument("--ray", metavar="ADDRESS", help="share a study among workers of a Ray cluster, or 'local'")
+    command.add_argument("--workers", type=int, metavar="N", help="of --ray, each with a model of its own (2)")
     add_options(command, keep="100%")
     command.set_defaults(run=_evaluate)
 
@@ -43,7 +45,13 @@ def _evaluate(options: argparse.Namespace) -> None:
         report, readable = _study, _readable_study
     elif "," in options.method + options.keep:
         raise InputError("Several methods or budgets make a study; give it a folder with --out DIR.")
+    elif options.ray or _launched_with_others():
+        raise InputError("Several processes share a study only; give it a folder with --out DIR.")
+    if options.workers is not None and not options.ray:
+        raise InputError("The option --workers belongs to --ray; give --ray ADDRESS or --ray local as well.")
     said = report(options, examples)
+    if said is None:  # another process reports
+        return
     for line in said["skipped"]:
         print(line, file=sys.stderr)
     print(json.dumps(said) if options.json else readable(said))
@@ -65,10 +73,9 @@ def _accuracy(options: argparse.Namespace, examples: Any) -> dict[str, Any]:
     return asked | report | {"skipped": getattr(examples, "skipped", [])}
 
 
-def _study(options: argparse.Namespace, examples: Any) -> dict[str, Any]:
+def _study(options: argparse.Namespace, examples: Any) -> dict[str, Any] | None:
     from resprune.evaluate.compared import compared
-    from resprune.evaluate.replies import Replies
-    from resprune.evaluate.study import MASS, Folder, run, ways
+    from resprune.evaluate.study import MASS, in_order, ways
     from resprune.settings import parse_keep
 
     names = [name.strip() for name in options.method.split(",")]
@@ -76,23 +83,38 @@ def _study(options: argparse.Namespace, examples: Any) -> dict[str, Any]:
         names = [name.removesuffix(MASS) + MASS for name in names]
     tries = ways(names, [parse_keep(text) for text in options.keep.split(",")], options.seeds)
     questions = list(examples)
-    model, processor = model_of(options)
     asked = {name: getattr(options, name) for name in ("set", "scenes", "model", "quantization", "seeds")}
-    plan = asked | {"methods": names, "keep": options.keep.replace(" ", "").split(","), "weights": _weights(model)}
-    folder = Folder(options.out, plan)
-    with _bar(len(questions) * len(tries), len(folder.rows())) as progress:
-        rows = run(Replies(model, processor), questions, tries, folder, progress)
-    report = plan | compared(rows) | {"skipped": getattr(examples, "skipped", [])}
+    asked |= {"methods": names, "keep": options.keep.replace(" ", "").split(",")}
+    with _crew(options) as crew:
+        plan = asked | {"weights": crew.weights}
+        folder = crew.folder(options.out, plan)
+        with _bar(len(questions) * len(tries), len(folder.rows())) as progress:
+            rows = crew.run(questions, tries, folder, progress)
+    if not crew.reports:
+        return None
+    report = plan | compared(in_order(rows, tries)) | {"skipped": getattr(examples, "skipped", [])}
     (options.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
 
 
-def _weights(model: Any) -> str:
-    """What other weights would not give: a hash of some of each matrix, the same in every type that holds them."""
-    digest = hashlib.sha256()
-    for parameter in model.parameters():
-        digest.update(parameter.detach().flatten()[:256].float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+@contextmanager
+def _crew(options: argparse.Namespace) -> Iterator[Any]:
+    """Who answers a study's questions: this process, those that a launcher started, or workers of Ray."""
+    if options.ray:
+        from resprune.evaluate.ray_crew import ray_crew
+
+        with ray_crew(options.ray, options.workers or 2, options.model, options.quantization) as crew:
+            yield crew
+    else:
+        from resprune.evaluate.ranks import Ranks
+
+        yield Ranks(partial(model_of, options))
+
+
+def _launched_with_others() -> bool:
+    from resprune.evaluate.ranks import launched
+
+    return launched()[1] > 1
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A study: the same questions, answered in many ways; what is answered survives a kill."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,16 @@ class Folder:
     Args:
         path: made if it is not there.
         plan: what is asked, how and of whom, of types that JSON knows; another study's folder is refused.
+        part: the number of one of several processes, which writes a file of its own; ``None`` writes the common one,
+            and takes over into it what such processes have left.
 
     Raises:
         InputError: if the folder holds another study, or cannot be written.
     """
 
-    def __init__(self, path: Path, plan: dict[str, Any]) -> None:
-        self.rows_file = path / ROWS
+    def __init__(self, path: Path, plan: dict[str, Any], part: int | None = None) -> None:
+        self._common = path / ROWS
+        self.rows_file = self._common if part is None else path / f"rows-{part}.jsonl"
         plan = json.loads(json.dumps(plan))
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -82,29 +85,60 @@ class Folder:
                 raise InputError(f"The folder {str(path)!r} holds other files; give another one, or an empty one.")
             else:
                 file.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
-            self._mend()
+            _mend(self.rows_file)
+            if part is None:
+                self.gathered()
         except OSError as error:
             raise InputError(f"The folder {str(path)!r} cannot be used: {error.strerror}.") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"The folder {str(path)!r} holds a damaged study; give another one.") from error
 
-    def _mend(self) -> None:
-        """Cut off what a kill left of a line half written."""
-        if self.rows_file.exists():
-            text = self.rows_file.read_bytes()
-            if not text.endswith(b"\n"):
-                self.rows_file.write_bytes(text[: text.rfind(b"\n") + 1])
+    def gathered(self) -> list[dict[str, Any]]:
+        """All rows, after those in other processes' files were moved into the common one, each once."""
+        for part in sorted(self._common.parent.glob("rows-*.jsonl")):
+            _mend(part)
+            known = set(map(key_of, _read(self._common)))
+            _append(self._common, (row for row in _read(part) if key_of(row) not in known))
+            part.unlink()
+        return _read(self._common)
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows so far."""
-        if not self.rows_file.exists():
-            return []
-        return [json.loads(line) for line in self.rows_file.read_text(encoding="utf-8").splitlines()]
+        """All rows so far, but for those in other processes' files."""
+        return [row for file in sorted({self._common, self.rows_file}) for row in _read(file)]
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows, and have them on the disk before anything else happens."""
-        with self.rows_file.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        _append(self.rows_file, rows)
+
+
+def key_of(row: dict[str, Any]) -> tuple[int, str, str, int]:
+    """What tells a row from the others of a study."""
+    return row["question"], row["method"], row["keep"], row["seed"]
+
+
+def in_order(rows: Iterable[dict[str, Any]], tries: Sequence[Way]) -> list[dict[str, Any]]:
+    """Rows as one process would have written them, whoever wrote them and when."""
+    place = {way.key: i for i, way in enumerate(tries)}
+    return sorted(rows, key=lambda row: (row["question"], place[key_of(row)[1:]]))
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    # str.splitlines would cut at the rarer line ends too, which an answer may hold.
+    lines = file.read_text(encoding="utf-8").split("\n") if file.exists() else []
+    return [json.loads(line) for line in lines if line]
+
+
+def _append(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with file.open("a", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _mend(file: Path) -> None:
+    """Cut off what a kill left of a line half written."""
+    if file.exists():
+        text = file.read_bytes()
+        if not text.endswith(b"\n"):
+            file.write_bytes(text[: text.rfind(b"\n") + 1])
 
 
 def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -122,6 +156,7 @@ def run(
     tries: Sequence[Way],
     folder: Folder,
     progress: Callable[[int], None] = lambda done: None,
+    mine: Callable[[Example], bool] = lambda example: True,
 ) -> list[dict[str, Any]]:
     """Ask every question in every way, but for what ``folder`` holds already.
 
@@ -131,6 +166,7 @@ def run(
         tries: from :func:`ways`.
         folder: where each row goes as soon as it is known.
         progress: called with the number of rows that are there.
+        mine: whether a question is to be asked here, where others ask the rest.
 
     Returns:
         All rows: ``question`` (its number), ``scene``, ``kind``, ``method``, ``keep``, ``seed``, ``answer``, ``right``,
@@ -140,13 +176,8 @@ def run(
         InputError: if there is no question.
     """
     rows = folder.rows()
-    known = {(row["question"], row["method"], row["keep"], row["seed"]) for row in rows}
-    for number, example in enumerate(examples):
-        accepted = {normalised(answer) for answer in example.answers}
-        for way in tries:
-            if (number, *way.key) in known:
-                continue
-            row = _row(number, example, way, replies, accepted)
+    for number, example, left in unasked(examples, tries, rows):
+        for row in answered(number, example, left, replies) if mine(example) else ():
             folder.add([row])
             rows.append(row)
             progress(len(rows))
@@ -155,17 +186,30 @@ def run(
     return rows
 
 
-def _row(number: int, example: Example, way: Way, replies: Replies, accepted: set[str]) -> dict[str, Any]:
-    reply = replies.to(example, way.settings)
-    name, keep, seed = way.key
-    return {
-        "question": number,
-        "scene": example.scene,
-        "kind": example.kind,
-        "method": name,
-        "keep": keep,
-        "seed": seed,
-        "answer": reply.text,
-        "right": normalised(reply.text) in accepted,
-        **{key: value for key, value in asdict(reply).items() if key != "text"},
-    }
+def unasked(
+    examples: Iterable[Example], tries: Sequence[Way], rows: Iterable[dict[str, Any]]
+) -> Iterator[tuple[int, Example, list[Way]]]:
+    """Each question that ``rows`` do not answer in every way: its number, itself, and the ways that are left."""
+    known = set(map(key_of, rows))
+    for number, example in enumerate(examples):
+        if left := [way for way in tries if (number, *way.key) not in known]:
+            yield number, example, left
+
+
+def answered(number: int, example: Example, tries: Iterable[Way], replies: Replies) -> Iterator[dict[str, Any]]:
+    """The row of each way to answer a question, see :func:`run`."""
+    accepted = {normalised(answer) for answer in example.answers}
+    for way in tries:
+        reply = replies.to(example, way.settings)
+        name, keep, seed = way.key
+        yield {
+            "question": number,
+            "scene": example.scene,
+            "kind": example.kind,
+            "method": name,
+            "keep": keep,
+            "seed": seed,
+            "answer": reply.text,
+            "right": normalised(reply.text) in accepted,
+            **{key: value for key, value in asdict(reply).items() if key != "text"},
+        }

@@ -13,6 +13,7 @@ from app.inspect import runner, views, votes
 from app.inspect.export import FORMATS, export, rows
 from app.inspect.store import Store
 from app.registry import Registry
+from app.uploads import paths
 
 PROGRESS = "State (running, paused, cancelled, done), number of answered, all, different and unanswered questions"
 TALLY = "Votes for each side, ties, pairs left, share of the pruned side with its 95 % interval after Wilson"
@@ -22,7 +23,7 @@ def add(registry: Registry, store: Store) -> None:
     """Add the endpoints to the page that is being built."""
     with gr.Column(visible=False):
         key = gr.Textbox(label="Key of the job")
-        files = gr.File(label="Pictures, zips of them, tables (image, question, answers)", file_count="multiple")
+        files = paths(gr.File(label="Pictures, zips of them, tables (image, question, answers)", file_count="multiple"))
         path = gr.Textbox("", label="A folder of the server instead, where its operator has opened it")
         question = gr.Textbox("What is in the picture?", label="Question for each picture, if there is no table")
         options = [build() for build in OPTIONS]

@@ -10,13 +10,15 @@ from app.downloads import save_button
 from app.inspect import endpoints, handlers, views
 from app.inspect.pool import FOLDERS
 from app.inspect.store import Store
+from app.operator import Operator
 from app.registry import Registry
+from app.uploads import paths
 
 ABOUT = (
     "<p>Upload pictures, zips of them, or tables (CSV, TSV, JSONL) with the columns <code>image</code>, "
     "<code>question</code> and, if known, <code>answers</code>, together with their pictures. Budget, method and the "
     "other settings are those above. Results are stored as they come: with its key a job goes on where it stopped, "
-    "even after a restart. It is deleted a week after it was last touched.</p>"
+    "even after a restart. It is deleted {days:g} days after it was last touched.</p>"
 )
 REMEMBERED = "localStorage.{}Item('resprune-job'{})"
 JOBS_AT_ONCE = 4
@@ -29,8 +31,9 @@ def build_inspect(registry: Registry, comparison: Comparison) -> None:
         registry: of the model that answers.
         comparison: whose settings apply.
     """
-    store = Store()
-    gr.HTML(ABOUT, elem_id="inspect-about", apply_default_css=False)
+    days = Operator.of_environment().days
+    store = Store(days=days)
+    gr.HTML(ABOUT.format(days=days), elem_id="inspect-about", apply_default_css=False)
     with gr.Row(elem_id="inspect-form"):
         files = gr.File(
             label="Pictures, zips, tables", file_count="multiple", elem_id="inspect-files", height=150, show_label=False
@@ -64,6 +67,7 @@ def build_inspect(registry: Registry, comparison: Comparison) -> None:
     shown = list(handlers.Shown(key, status, message, results, grid, view[2], pair, tally, judged, moving))
 
     queued = HIDDEN | {"concurrency_id": "inspect", "concurrency_limit": JOBS_AT_ONCE}
+    paths(files)
     begin = partial(handlers.start, registry, store)
     asked = start.click(handlers.wait, None, shown, **AT_ONCE)
     asked.then(begin, [files, path, question, *comparison.options], shown, **queued)

@@ -10,11 +10,13 @@ import gradio as gr
 from app import asking
 from app.downloads import download
 from app.endpoints import DEVICE, OPTIONS, endpoint, options_of
+from app.failures import Refused
 from app.picture import picture
 from app.record import record_of, with_differences
 from app.registry import Registry
 from app.report.document import to_html
 from app.report.files import MOST_BYTES, from_json, to_json
+from app.uploads import paths
 
 Files = tuple[str | None, str | None]
 
@@ -25,7 +27,7 @@ def add(registry: Registry) -> None:
         image, question = picture(), gr.Textbox(label="Question")
         options = [build() for build in OPTIONS]
         html, data = gr.File(label="The report, one file of HTML"), gr.File(label="The data behind it, JSON")
-        given = gr.File(label="The data of a report, JSON")
+        given = paths(gr.File(label="The data of a report, JSON"))
         record = gr.JSON(label="The comparison: picture, question, options, both answers, patch map, differences")
     endpoint("report", partial(_report, registry), [image, question, *options], [html, data], **DEVICE)
     endpoint("report_open", _open, given, record)
@@ -46,7 +48,9 @@ def _report(registry: Registry, image: str, question: str, *options: Any) -> Ite
         stop.set()
 
 
-def _open(file: str) -> dict[str, Any]:
+def _open(file: str | None) -> dict[str, Any]:
     """Check the data of a report and return the comparison in it."""
+    if file is None:
+        raise Refused("There is no file yet; give the JSON file of a report.")
     with open(file, "rb") as opened:
         return from_json(opened.read(MOST_BYTES + 1))

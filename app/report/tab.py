@@ -18,6 +18,7 @@ from app.report import endpoints
 from app.report.document import to_html
 from app.report.files import MOST_BYTES, from_json, picture_of, to_json
 from app.session import Session
+from app.uploads import paths
 
 ABOUT = (
     "<p>The comparison above as <b>one file</b>: picture, both answers, the patch map with its slider, figures, "
@@ -43,6 +44,7 @@ def build_report(registry: Registry, comparison: Comparison) -> None:
         )
     message = gr.HTML(elem_id="report-message", apply_default_css=False)
     shown = [message, comparison.picture, comparison.question, *comparison.options[1:], *comparison.outputs]
+    paths(file)
     opened = file.upload(show, [file, comparison.session], shown, **AT_ONCE)
     file.upload(None, cancels=comparison.done, api_visibility="private")
     drawn = comparison.outputs[handlers.Shown._fields.index("patch_map")]

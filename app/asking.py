@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the library is imported by the registry's thread, so that t
     from resprune.images import OpenedImage
     from resprune.settings import Settings
 
+GONE = "The picture is gone from the server, which keeps uploads for an hour; give it again."
 PACE = 0.05  # seconds between two changes of a streamed text
 
 
@@ -128,7 +129,11 @@ def request(
     from resprune.images import checked_question, open_image
 
     settings = options.settings()
-    opened = open_image(Path(needed(picture)).read_bytes())  # bytes, so that no message names a folder of the server
+    try:
+        content = Path(needed(picture)).read_bytes()  # bytes, so that no message names a folder of the server
+    except FileNotFoundError:  # uploads are deleted after an hour, though the tab may still be open
+        raise Refused(GONE) from None
+    opened = open_image(content)
     question = checked_question(question)
     with registry.lend() as lent:
         yield Request(lent, opened, question, options, settings, stop)

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.asking import Options
-from app.failures import report
+from app.failures import Refused, report
 
 # Components that name the options, in the order of the endpoints' parameters; they are not shown.
 OPTIONS: list[Callable[[], gr.components.Component]] = [
@@ -18,8 +18,8 @@ OPTIONS: list[Callable[[], gr.components.Component]] = [
     partial(gr.Number, Options.alpha, label="Exponent of the relevance to the question, 0 ignores it"),
     partial(gr.Radio, [1, -1], value=Options.sign, label="1 prefers relevant tokens, -1 the others"),
     partial(gr.Radio, ["original", "sequential"], value=Options.positions, label="Positions of kept tokens"),
-    partial(gr.Number, Options.seed, precision=0, label="Seed of methods that draw at random"),
-    partial(gr.Number, Options.max_new_tokens, precision=0, label="Tokens of an answer, at most"),
+    partial(gr.Number, Options.seed, label="Seed of methods that draw at random, a whole number"),
+    partial(gr.Number, Options.max_new_tokens, label="Tokens of an answer, at most, a whole number"),
 ]
 MOST_NEW_TOKENS = 512
 DEVICE = {"concurrency_id": "device", "concurrency_limit": 1}  # of endpoints that keep it busy
@@ -35,9 +35,19 @@ def options_of(
     seed: int = Options.seed,
     max_new_tokens: int = Options.max_new_tokens,
 ) -> Options:
-    """The values of :data:`OPTIONS` as options."""
-    length = max(1, min(int(max_new_tokens), MOST_NEW_TOKENS))
-    return Options(keep, method, mass, alpha, sign, positions, seed, length)
+    """The values of :data:`OPTIONS` as options; an answer is at most :data:`MOST_NEW_TOKENS` long, whatever is asked.
+
+    Raises:
+        Refused: if the seed or the length is no whole number.
+    """
+    length = min(_whole("max_new_tokens", max_new_tokens, 1), MOST_NEW_TOKENS)
+    return Options(keep, method, mass, alpha, sign, positions, _whole("seed", seed, 0), length)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least or value % 1:
+        raise Refused(f"{name} is {str(value)[:40]!r}; give a whole number of {least} or more.")
+    return int(value)
 
 
 def endpoint(name: str, function: Callable, inputs: Any, outputs: Any, **limits: Any) -> None:

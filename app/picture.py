@@ -1,9 +1,13 @@
 """The picture that the user gives."""
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
+from gradio.utils import get_upload_folder
+
+NO_UPLOAD = "This picture was not uploaded to this page; upload it first."
 
 
 def picture(value: str | None = None, **props: Any) -> gr.Image:
@@ -29,5 +33,13 @@ def picture(value: str | None = None, **props: Any) -> gr.Image:
 
 
 def _path(payload: ImageData | None) -> str | None:
-    """Where the upload lies; Gradio has checked that it is among the uploads."""
-    return payload.path if payload else None
+    """Where the upload lies. Gradio checks only what calls itself a file, so it is checked here that it is one.
+
+    Raises:
+        gr.Error: if it is another file of the server.
+    """
+    if payload is None or payload.path is None:
+        return None
+    if not Path(payload.path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+        raise gr.Error(NO_UPLOAD, print_exception=False)
+    return payload.path

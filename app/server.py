@@ -10,13 +10,13 @@ from starlette.middleware import Middleware
 
 from app import tools
 from app.limits import RequestLimit
+from app.operator import Operator
 from app.registry import Registry
 from app.scenes import ASSETS
 from app.theme import theme
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("page.css", "asking.css", "map.css", "answers.css", "sweep.css", "inspect.css", "stories.css")
-MAX_UPLOAD = "50mb"
 PAGE_FIRST = 3  # seconds
 
 
@@ -29,8 +29,9 @@ def launch(
     ``mcp`` the tools that :func:`app.tools.add` has added are offered at ``/gradio_api/mcp/`` as well.
 
     Raises:
-        SystemExit: if there cannot be an MCP server.
+        SystemExit: if there cannot be an MCP server, or a setting of :class:`app.operator.Operator` cannot be read.
     """
+    operator = Operator.of_environment()
     with tools.alone(demo) if mcp else nullcontext():
         _, address, _ = demo.launch(
             server_name=host,
@@ -43,7 +44,8 @@ def launch(
             mcp_server=mcp,
             run_history=False,
             enable_monitoring=False,
-            max_file_size=MAX_UPLOAD,
+            max_file_size=f"{operator.upload_mb}mb",
+            auth=list(operator.auth) if operator.auth else None,
             app_kwargs={"middleware": [Middleware(RequestLimit)]},
             allowed_paths=[str(ASSETS / "examples")],
             footer_links=["api"],

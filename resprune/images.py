@@ -73,8 +73,10 @@ def checked_question(text: str) -> str:
     """The question without surrounding white space.
 
     Raises:
-        InputError: if it is empty, no valid Unicode, or longer than :data:`MAX_QUESTION` characters.
+        InputError: if it is empty, no text, no valid Unicode, or longer than :data:`MAX_QUESTION` characters.
     """
+    if not isinstance(text, str):
+        raise InputError("The question is no text; type one.")
     text = text.strip()
     if not text:
         raise InputError("The question is empty; type one.")

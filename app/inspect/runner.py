@@ -76,8 +76,6 @@ def _answered(
             for _ in request.updates():
                 pass
             falls = list(map(_fall, request.differences())) if len(request.done) == 2 else []
-    except FileNotFoundError:
-        return {"error": "The picture is gone from the server."}
     except Exception as error:
         return {"error": report(error)}
     if not falls:

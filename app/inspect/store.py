@@ -224,7 +224,7 @@ class Store:
             raise Refused(FULL)
 
     def _folder(self, key: str) -> Path:
-        if not KEY.fullmatch(key.strip()):
+        if not isinstance(key, str) or not KEY.fullmatch(key.strip()):
             raise Refused(UNKNOWN)
         return self.root / hashlib.sha256(key.strip().encode()).hexdigest()[:32]
 

@@ -19,7 +19,6 @@ CHOICES = {
     "positions": ("original", "sequential"),
     "words": ("nouns", "all"),
     "pooling": ("max", "mean", "pooled"),
-    "weighting": ("bounded", "power"),
     "kernel": ("raw", "centred", "normalised", "both"),
 }
 AUTO_LEAST, AUTO_MOST = 8, 0.5  # an automatic budget is at least so many tokens, at most that share of them
@@ -33,7 +32,7 @@ class Settings:
         keep: an ``int`` is a number of tokens an image, a ``float`` in ``(0, 1]`` a share of them, ``"auto"`` as few
             as hold the share ``energy`` of the energy.
         method: a name in :data:`resprune.methods.METHODS`, or ``"manual"``.
-        alpha: how much the question weighs, ``>= 0``; 0 ignores it.
+        alpha: exponent of relevance, ``>= 0``; 0 ignores the question.
         sign: ``1`` prefers tokens relevant to the question, ``-1`` the others.
         seed: of methods that draw at random.
         mass: whether a kept token carries the weight of those it stands for (:mod:`resprune.mass`).
@@ -45,8 +44,6 @@ class Settings:
         words: which words of the question count: its ``"nouns"``, or ``"all"``.
         pooling: what a token's cosines with them come to: their ``"max"``, their ``"mean"``, or, ``"pooled"``, the
             cosine with the mean of the words.
-        weighting: ``"bounded"`` weighs a token by ``1 + alpha * cosine``, ``"power"`` by ``relevance ** alpha`` as in
-            the paper.
         kernel: of ResPrune's subspace: ``"raw"`` features, ``"centred"``, ``"normalised"``, or both in this order.
         indices: the visual tokens that ``method="manual"`` keeps; ``keep`` then says nothing.
 
@@ -56,7 +53,7 @@ class Settings:
 
     keep: Keep = 128
     method: str = "resprune"
-    alpha: float = 16.0
+    alpha: float = 1.0
     sign: int = 1
     seed: int = 0
     mass: bool = False
@@ -66,7 +63,6 @@ class Settings:
     image_size: tuple[int, int] | None = None
     words: Literal["nouns", "all"] = "nouns"
     pooling: Literal["max", "mean", "pooled"] = "max"
-    weighting: Literal["bounded", "power"] = "bounded"
     kernel: Literal["raw", "centred", "normalised", "both"] = "raw"
     indices: tuple[int, ...] = ()
 

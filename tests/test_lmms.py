@@ -23,6 +23,7 @@ pytest.importorskip("lmms_eval", reason="lmms-eval is not installed; make lmms-c
 
 from lmms_eval.api.instance import Instance
 from lmms_eval.models import MODEL_REGISTRY_V2, get_model
+from lmms_eval.tasks import TaskManager
 
 from resprune.lmms import MODELS
 from resprune.lmms.task import write
@@ -71,6 +72,12 @@ def test_every_name_leads_to_a_model() -> None:
     for name, kind in MODELS.items():
         assert get_model(name).__name__ == kind
         assert MODEL_REGISTRY_V2.resolve(name).model_type == "simple"
+
+
+def test_the_pages_tasks_are_there() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "lmms-eval.md").read_text(encoding="utf-8")
+    tasks = page.split("--tasks gqa", 1)[1].split(maxsplit=1)[0].strip(",").split(",")
+    assert len(tasks) == 5 and {"gqa", *tasks, "mmbench_en_dev", "vqav2_val"} <= set(TaskManager().all_tasks)
 
 
 def test_a_killed_run_goes_on_and_answers_as_we_do(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from resprune.catalogue import CATALOGUE, QUANTISED_BYTES
 from resprune.errors import InputError
 from resprune.settings import MANUAL, Settings, parse_keep
 
-SETTINGS = ("keep", "method", "mass", "alpha", "sign", "seed", "positions", "energy")
+OF_ONE_PICTURE = ("protect", "image_size", "indices")
+SETTINGS = tuple(field.name for field in fields(Settings) if field.name not in OF_ONE_PICTURE)
 DTYPES = {name: getattr(torch, name) for name in ("bfloat16", "float16", "float32")}
 
 

@@ -33,7 +33,7 @@ class Options:
     keep: int | str = 128
     method: str = "resprune"
     mass: bool = False
-    alpha: float = 1.0
+    alpha: float = 8.0
     sign: int = 1
     positions: str = "original"
     seed: int = 0

@@ -15,7 +15,7 @@ OPTIONS: list[Callable[[], gr.components.Component]] = [
     partial(gr.Textbox, "128", label="Budget: tokens such as 128, a share such as 22% or 0.22, or auto"),
     partial(gr.Textbox, Options.method, label="Method: one of those that python -m resprune methods lists"),
     partial(gr.Checkbox, Options.mass, label="Whether kept tokens carry the weight of those they stand for"),
-    partial(gr.Number, Options.alpha, label="Exponent of the relevance to the question, 0 ignores it"),
+    partial(gr.Number, Options.alpha, label="How much the question weighs in the choice, 0 ignores it"),
     partial(gr.Radio, [1, -1], value=Options.sign, label="1 prefers relevant tokens, -1 the others"),
     partial(gr.Radio, ["original", "sequential"], value=Options.positions, label="Positions of kept tokens"),
     partial(gr.Number, Options.seed, label="Seed of methods that draw at random, a whole number"),

@@ -28,16 +28,18 @@ def map_value(image: Image.Image, question: str, update: Any, processor: Any) ->
         method knows them; ``nested``, whether the first k of it are what a budget of k keeps; ``kept``, the patches of
         the answer, in order; ``question`` and ``relevance`` of each patch to each of its nouns; where kept patches
         stand for others, ``ranks`` for each patch, see :func:`resprune.mass.succession`, and ``owner``, the patch that
-        stands for it in the answer; ``auto``, the budget that holds 90 % of the energy.
+        stands for it in the answer, or ``None``; ``auto``, the budget that holds 90 % of the energy.
     """
     from resprune.layouts import boxes  # imports PyTorch, which the page does not wait for
     from resprune.mass import represented_by, succession
     from resprune.methods import METHODS
+    from resprune.settings import Settings
 
     prune, features = update.prune, update.asked.features
-    chosen, order = prune.selection.chosen, prune.order
+    chosen, order = prune.selection.chosen.tolist(), prune.order
     nested = prune.method in METHODS and METHODS[prune.method].nested
-    mass = prune.mass is not None
+    mass, alike = prune.mass is not None, Settings().alike  # which the page does not change
+    stand_ins = represented_by(features, prune.selection.chosen.to(features.device), alike).tolist() if mass else []
     return {
         "size": list(image.size),
         "boxes": [[round(edge, 2) for edge in box] for box in boxes(processor, image.size, prune.coords).tolist()],
@@ -46,11 +48,11 @@ def map_value(image: Image.Image, question: str, update: Any, processor: Any) ->
         "nested": nested,
         "energy": _rounded(prune.energy, 4),
         "captured": _rounded(prune.captured, 5),
-        "kept": chosen.tolist(),
+        "kept": chosen,
         "question": question,
         "relevance": {noun: _rounded(values, 3) for noun, values in prune.relevance.items()},
-        "ranks": succession(features, order.to(features.device)) if mass and nested else None,
-        "owner": chosen[represented_by(features, chosen.to(features.device)).cpu()].tolist() if mass else None,
+        "ranks": succession(features, order.to(features.device), alike) if mass and nested else None,
+        "owner": [chosen[place] if place >= 0 else None for place in stand_ins] if mass else None,
         "auto": automatic(prune.captured),
     }
 

@@ -99,7 +99,7 @@ def _advanced(quantization: gr.Dropdown) -> list[gr.components.Component]:
     """What hardly anybody changes, folded away."""
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         with gr.Row():
-            alpha = gr.Slider(0, 3, OPTIONS.alpha, step=0.1, label="Alpha", buttons=[])
+            alpha = gr.Slider(0, 64, OPTIONS.alpha, step=1, label="Weight of the question", buttons=[])
             sign = gr.Radio([("relevant", 1), ("others", -1)], value=OPTIONS.sign, label="Prefer")
         with gr.Row():
             positions = gr.Radio(["original", "sequential"], value=OPTIONS.positions, label="Positions")

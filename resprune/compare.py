@@ -138,12 +138,14 @@ def _side(
         generate = model.generate if settings else partial(type(model).generate, model)
         with Generation(generate, model, processor.tokenizer, asked.inputs, max_new_tokens, stop) as generation:
             for text in generation:
-                if settings and prune is None:
+                if settings and prune is None and model.resprune.last:
                     prune = model.resprune.last[0]
                     yield Update(side, "select", prune=prune)
                     yield Update(side, "prefill", prune=prune)
                 if text:
                     yield Update(side, "decode", text, prune=prune)
+        if settings and prune is None and not stop.is_set():
+            prune = model.resprune.last[0]  # chosen inside the language model, and told at its end
     if stop.is_set():
         yield Update(side, "stopped", text, prune=prune)
         return False

@@ -35,7 +35,8 @@ class PruneResult:
         tokens_kept: how many stayed.
         took: the time of pruning, see :attr:`select_ms`.
         method: its name.
-        mass: ``[k]`` float32 along ``kept``, how many tokens each stands for, N in all; ``None`` where none is carried.
+        mass: ``[k]`` float32 along ``kept``, how many tokens each stands for, itself and those alike, at most N in
+            all; ``None`` where none is carried.
         average: mean number of visual tokens that a layer reads, where layers differ; ``None`` where each reads
             ``tokens_kept``.
         notes: sentences for the user.
@@ -168,12 +169,19 @@ def prune(
     places = coords[patches]
     candidates = features if len(patches) == len(coords) else features[patches.to(features.device)]
     known, gram = (None, None) if words.vectors is None else _on_host(candidates, words.vectors, settings.pooling)
-    combined = None if known is None else known.combined
-    tokens = VisualTokens(candidates, places, combined, known_gram=gram, saliency=saliency, text=words.text)
+    tokens = VisualTokens(
+        candidates,
+        places,
+        relevance=None if known is None else known.combined,
+        cosine=None if known is None else known.cosine,
+        known_gram=gram,
+        saliency=saliency,
+        text=words.text,
+    )
     selection = choose(tokens, settings, _protected(settings, processor, places))
 
     chosen = selection.chosen.cpu()
-    mass = _mass(tokens, selection, chosen) if settings.mass else None
+    mass = _mass(tokens, selection, chosen, settings.alike) if settings.mass else None
     stays = (coords[:, 0] < 0).float()
     stays[patches[chosen]] = 1.0 if mass is None else mass
     if selection.merge is not None:
@@ -198,9 +206,11 @@ def prune(
     return Pruned(features, stays, result)
 
 
-def _mass(tokens: VisualTokens, selection: Selection, chosen: torch.Tensor) -> torch.Tensor:
+def _mass(tokens: VisualTokens, selection: Selection, chosen: torch.Tensor, alike: float) -> torch.Tensor:
     """``[k]`` float32, how many tokens each kept one stands for: those that it is the mean of, or is nearest to."""
-    return mass_from_gram(tokens.gram, chosen) if selection.merge is None else (selection.merge > 0).sum(1).float()
+    return (
+        mass_from_gram(tokens.gram, chosen, alike) if selection.merge is None else (selection.merge > 0).sum(1).float()
+    )
 
 
 def _on_host(features: torch.Tensor, nouns: torch.Tensor, pooling: str) -> tuple[Relevance, np.ndarray | None]:
@@ -209,9 +219,9 @@ def _on_host(features: torch.Tensor, nouns: torch.Tensor, pooling: str) -> tuple
     if features.device.type == "cpu":
         return known, None
     rows = features.float()
-    host = torch.cat([known.combined[None], known.per_noun, rows @ rows.T]).cpu()
-    combined, per_noun, gram = host.split([1, len(nouns), len(rows)])
-    return Relevance(per_noun, combined[0]), gram.numpy()
+    host = torch.cat([known.combined[None], known.cosine[None], known.per_noun, rows @ rows.T]).cpu()
+    (combined, cosine), per_noun, gram = host.split([2, len(nouns), len(rows)])
+    return Relevance(per_noun, combined, cosine), gram.numpy()
 
 
 def _protected(settings: Settings, processor: ProcessorMixin, places: torch.Tensor) -> torch.Tensor:

@@ -41,10 +41,12 @@ class Relevance:
         per_noun: ``[J, N]`` float32, cosine of each token with each noun, in ``[-1, 1]``.
         combined: ``[N]`` float32 in ``(0, 1]``: what the cosines come to, clamped at 0, stretched to ``[1e-6, 1]``; all
             ones where there is no noun, or no difference.
+        cosine: ``[N]`` float32 in ``[0, 1]``, what was stretched; all zeros where there is no noun.
     """
 
     per_noun: torch.Tensor
     combined: torch.Tensor
+    cosine: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def relevance(features: torch.Tensor, noun_vectors: torch.Tensor, pooling: str =
     per_noun = nouns @ tokens.T / tokens.norm(dim=1).clamp_min(1e-12)  # [J, N]
     flat = torch.ones(len(features), device=features.device)
     if not len(nouns):
-        return Relevance(per_noun, flat)
+        return Relevance(per_noun, flat, torch.zeros_like(flat))
     if pooling == "pooled":
         centre = nn.functional.normalize(noun_vectors.to(features.device).float().mean(0), dim=0)
         best = centre @ tokens.T / tokens.norm(dim=1).clamp_min(1e-12)
@@ -217,4 +219,5 @@ def relevance(features: torch.Tensor, noun_vectors: torch.Tensor, pooling: str =
         best = per_noun.mean(0) if pooling == "mean" else per_noun.amax(0)
     best = best.clamp_min(0)
     low, high = best.aminmax()
-    return Relevance(per_noun, torch.where(high > low, ((best - low) / (high - low)).clamp_min(FLOOR), flat))
+    combined = torch.where(high > low, ((best - low) / (high - low)).clamp_min(FLOOR), flat)
+    return Relevance(per_noun, combined, best)

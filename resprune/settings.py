@@ -19,6 +19,7 @@ CHOICES = {
     "positions": ("original", "sequential"),
     "words": ("nouns", "all"),
     "pooling": ("max", "mean", "pooled"),
+    "weighting": ("bounded", "power"),
     "kernel": ("raw", "centred", "normalised", "both"),
 }
 AUTO_LEAST, AUTO_MOST = 8, 0.5  # an automatic budget is at least so many tokens, at most that share of them
@@ -32,10 +33,11 @@ class Settings:
         keep: an ``int`` is a number of tokens an image, a ``float`` in ``(0, 1]`` a share of them, ``"auto"`` as few
             as hold the share ``energy`` of the energy.
         method: a name in :data:`resprune.methods.METHODS`, or ``"manual"``.
-        alpha: exponent of relevance, ``>= 0``; 0 ignores the question.
+        alpha: how much the question weighs, ``>= 0``; 0 ignores it.
         sign: ``1`` prefers tokens relevant to the question, ``-1`` the others.
         seed: of methods that draw at random.
         mass: whether a kept token carries the weight of those it stands for (:mod:`resprune.mass`).
+        alike: the least cosine, from -1 (any) to 1, of a kept token with one that it stands for.
         positions: ``"original"`` lets kept tokens keep their positions, ``"sequential"`` closes the gaps.
         energy: the share, in ``(0, 1)``, that ``keep="auto"`` is to hold.
         protect: visual tokens that always stay: indices, or boxes ``(x0, y0, x1, y1)`` in pixels of a picture of
@@ -44,6 +46,8 @@ class Settings:
         words: which words of the question count: its ``"nouns"``, or ``"all"``.
         pooling: what a token's cosines with them come to: their ``"max"``, their ``"mean"``, or, ``"pooled"``, the
             cosine with the mean of the words.
+        weighting: ``"bounded"`` weighs a token by ``1 + alpha * cosine``, ``"power"`` by ``relevance ** alpha`` as in
+            the paper.
         kernel: of ResPrune's subspace: ``"raw"`` features, ``"centred"``, ``"normalised"``, or both in this order.
         indices: the visual tokens that ``method="manual"`` keeps; ``keep`` then says nothing.
 
@@ -53,17 +57,19 @@ class Settings:
 
     keep: Keep = 128
     method: str = "resprune"
-    alpha: float = 1.0
+    alpha: float = 8.0
     sign: int = 1
     seed: int = 0
     mass: bool = False
+    alike: float = 0.7
     positions: Literal["original", "sequential"] = "original"
     energy: float = 0.9
     protect: tuple[int | Box, ...] = ()
     image_size: tuple[int, int] | None = None
     words: Literal["nouns", "all"] = "nouns"
     pooling: Literal["max", "mean", "pooled"] = "max"
-    kernel: Literal["raw", "centred", "normalised", "both"] = "raw"
+    weighting: Literal["bounded", "power"] = "bounded"
+    kernel: Literal["raw", "centred", "normalised", "both"] = "normalised"
     indices: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -88,6 +94,8 @@ class Settings:
             raise InputError(f"seed is {_quoted(self.seed)}; give a whole number from 0 to {2**63 - 1}.")
         if not isinstance(self.mass, bool):
             raise InputError(f"mass is {_quoted(self.mass)}; give True or False.")
+        if not (_is_number(self.alike) and -1 <= self.alike <= 1):
+            raise InputError(f"alike is {_quoted(self.alike)}; give a cosine from -1 to 1.")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 given, choices = _quoted(getattr(self, name)), " or ".join(map(repr, known))

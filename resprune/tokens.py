@@ -19,6 +19,7 @@ class VisualTokens:
         coords: ``[N, 3]`` int64, ``(tile, row, col)`` of each; tile 0 is the whole picture.
         relevance: ``[N]`` float32 in ``(0, 1]``, how relevant each is to the question; ``None`` where the question
             names nothing.
+        cosine: ``[N]`` float32 in ``[0, 1]``, what ``relevance`` is stretched from; there where that is.
         known_gram: :attr:`gram`, where it has come to the host already.
         present: ``[P, D]`` features of tokens that stay anyway and are no candidates; ``None`` where there are none.
         saliency: what the CLS token attends to; ``None`` where the model has none.
@@ -31,6 +32,7 @@ class VisualTokens:
     present: torch.Tensor | None = None
     known_gram: np.ndarray | None = None
     saliency: Saliency | None = None
+    cosine: torch.Tensor | None = None
     text: torch.Tensor | None = None
 
     def __len__(self) -> int:
@@ -49,6 +51,7 @@ class VisualTokens:
             features=self.features[there],
             coords=self.coords[others],
             relevance=None if self.relevance is None else self.relevance[others.to(self.relevance.device)],
+            cosine=None if self.cosine is None else self.cosine[others.to(self.cosine.device)],
             present=self.features[present.to(device)],
             saliency=saliency and Saliency(saliency.attention[:, there], saliency.keys[there]),
             text=self.text,

@@ -103,7 +103,7 @@ def test_a_token_that_the_image_does_not_have_is_refused(options):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"keep": "auto", "method": "random"}, "choose one of resprune, cdpruner"),
+        ({"keep": "auto", "method": "random"}, "choose one of resprune, paper, cdpruner"),
         ({"keep": "some"}, "or auto"),
         ({"method": "manual"}, "belong together"),
         ({"indices": [1]}, "belong together"),
@@ -181,7 +181,7 @@ class TestAttached:
         """One pass over everything, dropped tokens masked out and kept ones favoured in an explicit 4-D mask."""
         model, processor = tiny
         inputs = prompt_inputs(processor, rows)
-        with resprune.pruned(model, processor, keep=9, mass=True):
+        with resprune.pruned(model, processor, keep=9, mass=True, alike=-1):
             ours = generate(model, inputs)
             results = model.resprune.last
             hidden = hidden_mask(inputs, results)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.evidence import SIZES, absent, insert, table
+from benchmarks.evidence import SIZES, insert
+from benchmarks.tables import absent, table
 
 ROOT = Path(__file__).parents[1]
 

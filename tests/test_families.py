@@ -268,7 +268,7 @@ class TestWindows:
         inputs = inputs_of(processor, PROMPTS[rows])
         assert inputs["input_ids"].shape[1] > 1.2 * self.WINDOW
         # a mass of one each, so that the oracle needs no bias
-        monkeypatch.setattr("resprune.prune.mass_from_gram", lambda gram, kept: torch.ones(len(kept)))
+        monkeypatch.setattr("resprune.prune.mass_from_gram", lambda gram, kept, alike: torch.ones(len(kept)))
         with resprune.pruned(model, processor, keep=KEEP, mass=mass):
             pruned = ask(model, inputs)
             mask = hidden(model, inputs, model.resprune.last)

@@ -8,7 +8,7 @@ from test_exactness import MODES, PROMPTS, TOKENS, difference, generate, positio
 from tiny import IMAGE
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from resprune.mass import AUGMENTED, MASKED, carried, mass_of
+from resprune.mass import AUGMENTED, MASKED, carried, mass_of, represented_by
 
 ROUTES = [MASKED, AUGMENTED]
 
@@ -27,6 +27,15 @@ def test_each_dropped_token_counts_to_the_nearest_kept_one(data, total, dims):
         distances = [(features[i] - features[j]).square().sum().item() for j in kept]
         expected[distances.index(min(distances))] += 1
     assert mass_of(features, kept).tolist() == expected
+
+
+def test_only_what_is_alike_is_counted():
+    """Of two kept axes the first is nearest to all others, at cosines of 1, 0.8, 0.6 and -1."""
+    features = torch.tensor([[1.0, 0], [0, 9], [2, 0], [0.8, 0.6], [0.6, 0.8], [-1, 0]])
+    kept = torch.tensor([0, 1])
+    for alike, mass in ((-1.0, 5), (-0.5, 4), (0.7, 3), (0.9, 2), (1.0, 2)):
+        assert mass_of(features, kept, alike).tolist() == [mass, 1]
+    assert represented_by(features, kept, 0.7).tolist() == [0, 1, 0, 0, -1, -1]
 
 
 def random_bias(inputs, seed=0):

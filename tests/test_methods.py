@@ -33,7 +33,8 @@ def visual_tokens(coords: torch.Tensor, dims: int = 40, seed: int = 0, relevance
     attention = torch.rand(2, len(coords) + 1, generator=generator).softmax(1)[:, 1:]
     saliency = Saliency(attention, torch.randn(len(coords), 8, generator=generator))
     text = torch.randn(9, dims, generator=generator)
-    return VisualTokens(features, coords, weights, saliency=saliency, text=text)
+    cosine = None if weights is None else 0.5 * weights
+    return VisualTokens(features, coords, weights, cosine=cosine, saliency=saliency, text=text)
 
 
 def attended(features: torch.Tensor, *heads: list[float], keys: torch.Tensor | None = None) -> VisualTokens:
@@ -51,7 +52,7 @@ def test_the_methods_that_there_are():
     baselines = ["random", "uniform", "divprune", "cdpruner"]
     ablations = ["subspace", "relevance", "spare", "norm", "lrcp"]
     others = ["fastervlm", "vispruner", "visionzip", "tome", "dart", "era", "fastv"]
-    assert list(METHODS) == ["resprune", *baselines, *ablations, *others]
+    assert list(METHODS) == ["resprune", "paper", *baselines, *ablations, *others]
     assert [name for name in NAMES if name not in NESTED] == ["uniform", "vispruner", "visionzip", "tome", "dart"]
     assert all(method.summary for method in METHODS.values())
 
@@ -102,12 +103,26 @@ def test_bfloat16_features_give_the_choice_of_the_same_values_in_float32(name):
     assert choose(name, half, 12) == choose(name, full, 12)
 
 
+PAPER = {"weighting": "power", "alpha": 1.0, "kernel": "raw"}
+
+
 @pytest.mark.parametrize(("alpha", "sign"), [(1.0, 1), (0.5, 1), (3.0, 1), (1.0, -1), (2.0, -1)])
-def test_resprune_weighs_by_relevance(alpha, sign):
+def test_the_papers_weights(alpha, sign):
     tokens = visual_tokens(grid(6, 6), dims=64)
     weights = (tokens.relevance if sign > 0 else 1 - tokens.relevance) ** alpha
     wanted = greedy_subspace(tokens.features, 12, weights).chosen.tolist()
-    assert choose("resprune", tokens, 12, alpha=alpha, sign=sign) == wanted
+    assert choose("resprune", tokens, 12, **PAPER | {"alpha": alpha}, sign=sign) == wanted
+    assert wanted != greedy_subspace(tokens.features, 12).chosen.tolist()
+    if (alpha, sign) in ((1.0, 1), (1.0, -1)):
+        assert choose("paper" if sign > 0 else "spare", tokens, 12) == wanted
+
+
+@pytest.mark.parametrize(("alpha", "sign"), [(1.0, 1), (16.0, 1), (16.0, -1)])
+def test_bounded_weights(alpha, sign):
+    tokens = visual_tokens(grid(6, 6), dims=64)
+    weights = (1 + alpha * tokens.cosine) ** sign
+    wanted = greedy_subspace(tokens.features, 12, weights).chosen.tolist()
+    assert choose("resprune", tokens, 12, alpha=alpha, sign=sign, kernel="raw") == wanted
     assert wanted != greedy_subspace(tokens.features, 12).chosen.tolist()
 
 
@@ -115,25 +130,25 @@ def test_resprune_without_a_question_is_subspace_alone():
     tokens = visual_tokens(grid(6, 6), dims=64)
     unasked = VisualTokens(tokens.features, tokens.coords)
     wanted = greedy_subspace(tokens.features, 12).chosen.tolist()
-    assert choose("resprune", unasked, 12) == choose("resprune", tokens, 12, alpha=0) == wanted
-    assert choose("resprune", unasked, 12, sign=-1) == wanted
+    assert choose("paper", unasked, 12) == choose("spare", unasked, 12) == choose("subspace", tokens, 12) == wanted
+    plain = choose("resprune", unasked, 12)
+    assert plain == choose("resprune", tokens, 12, alpha=0) == choose("resprune", unasked, 12, sign=-1)
 
 
-def test_resprune_takes_what_the_question_names_first():
+@pytest.mark.parametrize("name", ["resprune", "paper"])
+def test_resprune_takes_what_the_question_names_first(name):
     coords = grid(4, 4)
     relevance = torch.full((16,), 1e-6)
     relevance[[5, 6, 9]] = 1
     noise = 0.01 * torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
-    tokens = VisualTokens(torch.eye(16) + noise, coords, relevance)
-    assert sorted(choose("resprune", tokens, 3)) == [5, 6, 9]
-    assert not {5, 6, 9} & set(choose("resprune", tokens, 13, sign=-1))
+    tokens = VisualTokens(torch.eye(16) + noise, coords, relevance, cosine=relevance)
+    assert sorted(choose(name, tokens, 3)) == [5, 6, 9]
+    assert not {5, 6, 9} & set(choose(name, tokens, 13, sign=-1))
 
 
-def test_ablations_are_settings_of_resprune():
+def test_ablations_are_other_choices():
     tokens = visual_tokens(grid(6, 6), dims=64)
-    assert choose("subspace", tokens, 12) == choose("resprune", tokens, 12, alpha=0)
-    assert choose("spare", tokens, 12) == choose("resprune", tokens, 12, sign=-1)
-    assert len({tuple(choose(name, tokens, 12)) for name in ("resprune", "subspace", "spare", "relevance")}) == 4
+    assert len({tuple(choose(n, tokens, 12)) for n in ("resprune", "paper", "subspace", "spare", "relevance")}) == 5
 
 
 def test_relevance_alone_keeps_duplicates_of_what_is_named():
@@ -167,7 +182,7 @@ def test_cdpruner_is_greedy_on_the_determinant():
         gains = {i: np.linalg.slogdet(kernel[np.ix_([*wanted, i], [*wanted, i])])[1] for i in range(12)}
         wanted.append(max((i for i in gains if i not in wanted), key=gains.get))
     assert choose("cdpruner", tokens, 8) == wanted
-    assert choose("resprune", tokens, 8) != wanted
+    assert choose("paper", tokens, 8) != wanted
     longer = VisualTokens(tokens.features * torch.arange(1, 13)[:, None], tokens.coords, tokens.relevance)
     assert choose("cdpruner", longer, 8) == wanted  # lengths play no part
 
@@ -325,14 +340,16 @@ def test_merging_loses_no_token(name, rows, cols, k):
     assert (merge[torch.arange(len(merge)), selection.chosen] > 0).all()  # and a kept one of itself
 
 
-@pytest.mark.parametrize("kernel", ["centred", "normalised", "both"])
+@pytest.mark.parametrize("kernel", ["raw", "centred", "normalised", "both"])
 def test_the_kernel_is_that_of_prepared_features(kernel):
     tokens = visual_tokens(grid(6, 6), dims=64)
-    features = tokens.features
-    if kernel != "normalised":
+    features = tokens.features * (1 + torch.arange(36) % 5)[:, None]
+    tokens = replace(tokens, features=features)
+    if kernel in ("centred", "both"):
         features = features - features.mean(0)
-    if kernel != "centred":
+    if kernel in ("normalised", "both"):
         features = torch.nn.functional.normalize(features, dim=1)
     wanted = greedy_subspace(features, 12, tokens.relevance).chosen.tolist()
-    assert choose("resprune", tokens, 12, kernel=kernel) == wanted
-    assert wanted != choose("resprune", tokens, 12)
+    assert choose("resprune", tokens, 12, **PAPER | {"kernel": kernel}) == wanted
+    others = {"raw", "centred", "normalised", "both"} - {kernel}
+    assert all(choose("resprune", tokens, 12, **PAPER | {"kernel": other}) != wanted for other in others)

@@ -87,7 +87,7 @@ def test_budget_in_tokens(keep, candidates, budget):
 
 
 def test_defaults():
-    assert Settings() == Settings(keep=128, method="resprune", alpha=1.0, sign=1, seed=0)
+    assert Settings() == Settings(keep=128, method="resprune", alpha=8.0, kernel="normalised", sign=1, seed=0)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -100,7 +100,7 @@ def test_every_method_can_be_set(method):
     [
         ({"keep": 0}, "at least 1 token"),
         ({"keep": 1.2}, "at most 100%"),
-        ({"method": "magic"}, "'magic'; choose one of resprune, random"),
+        ({"method": "magic"}, "'magic'; choose one of resprune, paper"),
         ({"method": None}, "choose one of"),
         ({"alpha": -0.1}, "alpha"),
         ({"alpha": math.nan}, "alpha"),

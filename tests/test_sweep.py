@@ -68,15 +68,21 @@ def test_agreement_is_the_share_of_common_words():
     assert agreement("dog", "") == agreement("dog", "cat") == 0
 
 
+def who(ranks, budget):
+    """Of each token the rank of the one that stands for it, -1 for none, as the page reads :func:`succession`."""
+    last = [max((r for r in found if max(r, -1 - r) < budget), key=lambda r: max(r, -1 - r)) for found in ranks]
+    return [max(r, -1) for r in last]
+
+
+@pytest.mark.parametrize("alike", [-1.0, 0.3, 0.7])
 @pytest.mark.parametrize("count", [1, 40, 700])
-def test_one_pass_tells_who_stands_for_whom_at_every_budget(count):
+def test_one_pass_tells_who_stands_for_whom_at_every_budget(count, alike):
     torch.manual_seed(count)
     features, order = torch.randn(count, 8), torch.randperm(count)
-    ranks = succession(features, order)
+    ranks = succession(features, order, alike)
     assert [found[-1] for found in ranks] == order.argsort().tolist()
     for budget in {1, count // 3 or 1, count}:
-        places = [max(rank for rank in found if rank < budget) for found in ranks]
-        assert places == represented_by(features, order[:budget]).tolist()
+        assert who(ranks, budget) == represented_by(features, order[:budget], alike).tolist()
     if count > 1:
         assert represented_by(features, order[:1]).tolist() != represented_by(features, order).tolist()
 

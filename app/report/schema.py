@@ -15,6 +15,7 @@ Amount = Annotated[float, Field(ge=0, le=1e12)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
 Patch = Annotated[int, Field(ge=0, lt=MOST_TOKENS)]
+Rank = Annotated[int, Field(ge=-MOST_TOKENS, lt=MOST_TOKENS)]  # below 0: of one that is not alike
 Place = tuple[Count, Count, Count]
 Pixels = Annotated[float, Field(ge=-1e6, le=1e6)]
 
@@ -83,8 +84,8 @@ class MapPart(Part):
     kept: Annotated[list[Patch], Field(min_length=1)]
     question: Text
     relevance: dict[Name, list[float]]
-    ranks: list[Annotated[list[Patch], Field(min_length=1)]] | None
-    owner: list[Patch] | None
+    ranks: list[Annotated[list[Rank], Field(min_length=1)]] | None
+    owner: list[Patch | None] | None
     auto: Annotated[int, Field(ge=1, le=MOST_TOKENS)] | None
     by_hand: Literal[True] | None = None
 
@@ -100,9 +101,9 @@ class MapPart(Part):
                 raise ValueError(f"{name} has {len(values)} entries for {total} patches")
         if len(set(self.kept)) != len(self.kept) or max(self.kept) >= total:
             raise ValueError("kept names a patch twice, or one that is not there")
-        if self.owner is not None and not set(self.owner) <= set(self.kept):
+        if self.owner is not None and not set(self.owner) - {None} <= set(self.kept):
             raise ValueError("owner names a patch that is not kept")
-        if self.ranks is not None and max(max(ranks) for ranks in self.ranks) >= total:
+        if self.ranks is not None and max(max(r, -1 - r) for ranks in self.ranks for r in ranks) >= total:
             raise ValueError("ranks names a place beyond the last one")
         return self
 

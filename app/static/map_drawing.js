@@ -175,9 +175,9 @@ function weigh(c, patches, mass) {
 
 // The patch that is looked at, and the ones that it stands for.
 function point(c, owner) {
-  if (owner) {
+  const head = owner && owner[cursor];
+  if (head !== null) {
     const group = new Path2D();
-    const head = owner[cursor];
     owner.forEach((other, patch) => other === head && shownHere(patch) && group.rect(...box(patch)));
     c.save();
     c.clip(group);

@@ -51,22 +51,23 @@ function kept() {
   return [...patches, ...[...toggled].filter((patch) => !before.has(patch))];
 }
 
-// For each patch the one that stands for it, as far as this is known; null where kept tokens stand for themselves.
+// For each patch the one that stands for it, or null where none does; null where kept tokens stand for themselves only.
 function owners() {
   if (!map || !map.owner || toggled.size) return null;
   if (asAnswered()) return map.owner;
   if (!map.ranks) return null;
   const k = budget();
   return map.ranks.map((ranks) => {
+    // A rank r of one that is nearest but not alike is written -1 - r: nobody stands for the patch.
     let last = ranks[0];
-    for (const r of ranks) if (r < k) last = r;
-    return map.order[last];
+    for (const r of ranks) if ((r < 0 ? -1 - r : r) < k) last = r;
+    return last < 0 ? null : map.order[last];
   });
 }
 
 function masses(owner) {
   const mass = new Map();
-  for (const patch of owner) mass.set(patch, (mass.get(patch) ?? 0) + 1);
+  for (const patch of owner) if (patch !== null) mass.set(patch, (mass.get(patch) ?? 0) + 1);
   return mass;
 }
 

@@ -21,7 +21,7 @@ def add_evaluate(commands: Any) -> None:
         help=text,
         description=f"{text.capitalize()}. With --out, --method and --keep take lists, separated by commas, and every "
         "method is compared at every budget with all tokens and with random; '+mass' behind a method's name lets its "
-        "tokens carry mass.",
+        "tokens carry mass, and settings may stand between, as in resprune:alpha=0.5:words=all+mass.",
     )
     command.add_argument(
         "--set", default="emoji-test", metavar="NAME", help="question set, or FILE.jsonl (%(default)s)"
@@ -75,7 +75,8 @@ def _accuracy(options: argparse.Namespace, examples: Any) -> dict[str, Any]:
 
 def _study(options: argparse.Namespace, examples: Any) -> dict[str, Any] | None:
     from resprune.evaluate.compared import compared
-    from resprune.evaluate.study import MASS, in_order, ways
+    from resprune.evaluate.study import in_order, ways
+    from resprune.evaluate.variants import MASS
     from resprune.settings import parse_keep
 
     names = [name.strip() for name in options.method.split(",")]

@@ -14,6 +14,7 @@ from resprune.evaluate.study import FULL
 
 DRAWS = 4000  # of the bootstrap, and of the test
 BASELINE = "random"
+OURS = "resprune+mass"
 SEED = 0
 
 
@@ -29,11 +30,13 @@ def compared(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
         ``agreement`` with its answers, each with its 95 % interval (bootstrap over pictures); ``select_ms`` and
         ``prefill_ms`` (medians); ``kinds``, the accuracy of each; and ``over_random``, the difference to random at the
         same budget with its interval and ``p`` (sign flips of pictures, two-sided, Holm's correction over all of them),
-        where random was asked. Accuracies are shares of questions.
+        where random was asked; and ``ours_over``, the difference of :data:`OURS` to it, likewise, where that was asked.
+        Accuracies are shares of questions.
     """
     table = _Table(list(rows))
     results = [table.result(name, keep) for name, keep in table.groups if name != FULL]
-    _hold(results)
+    for family in ("over_random", "ours_over"):
+        _hold([result[family] for result in results if family in result])
     full = table.result(FULL, "None")
     return {"full": {name: full[name] for name in ("accuracy", "interval", "questions", "kinds")}, "results": results}
 
@@ -105,6 +108,8 @@ class _Table:
         }
         if name not in (FULL, BASELINE) and (BASELINE, keep) in self.groups:
             found["over_random"] = self.difference(right, self.means(self.groups[BASELINE, keep], "right"))
+        if name not in (FULL, OURS) and (OURS, keep) in self.groups:
+            found["ours_over"] = self.difference(self.means(self.groups[OURS, keep], "right"), right)
         return found
 
     def difference(self, one: dict[int, float], other: dict[int, float]) -> dict[str, Any]:
@@ -116,12 +121,11 @@ class _Table:
         return {"difference": mean, "interval": interval, "p": float((1 + chance.sum()) / (1 + DRAWS))}
 
 
-def _hold(results: list[dict[str, Any]]) -> None:
+def _hold(tests: list[dict[str, Any]]) -> None:
     """Correct the p values for their number (Holm, 1979)."""
-    tested = sorted((r["over_random"] for r in results if "over_random" in r), key=lambda test: test["p"])
     least = 0.0
-    for rank, test in enumerate(tested):
-        least = max(least, min(1.0, (len(tested) - rank) * test["p"]))
+    for rank, test in enumerate(sorted(tests, key=lambda test: test["p"])):
+        least = max(least, min(1.0, (len(tests) - rank) * test["p"]))
         test["p"] = _rounded(least)
 
 

@@ -23,13 +23,13 @@ class Reply:
 
     Attributes:
         text: of the answer.
-        kept: visual tokens that the language model read.
+        kept: visual tokens that the language model read, where its layers differ the mean over them.
         select_ms: choosing them; 0 where all were read.
         prefill_ms: the language model's first forward pass.
     """
 
     text: str
-    kept: int
+    kept: float
     select_ms: float
     prefill_ms: float
 
@@ -65,7 +65,7 @@ class Replies:
             last = model.resprune.last if settings else []
         text = self.processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         total = int((inputs["input_ids"] == image_token_of(self.processor)).sum())
-        kept = sum(result.tokens_kept for result in last) if last else total
+        kept = sum(result.average or result.tokens_kept for result in last) if last else total
         return Reply(text, kept, sum(result.select_ms for result in last), prefill.ms or 0.0)
 
 

@@ -17,6 +17,7 @@ from resprune.models import assets_dir
 
 # Training draws its scenes from triples of numbers, never from pairs.
 TEST_SEED, STYLE_SEED, CROWDED_SEED = 9101, 9102, 9103
+VALIDATION_SEED, CROWDED_VALIDATION_SEED = 9201, 9202
 LONGEST_LINE = 100_000  # characters of a question set's line
 
 
@@ -35,11 +36,23 @@ def emoji_crowded(scenes: int) -> Iterator[Example]:
     yield from _scenes(CROWDED_SEED, scenes, "crowd", TRAINING_STYLES, TRAINING_FONTS)
 
 
+def emoji_validation(scenes: int) -> Iterator[Example]:
+    """Scenes like those of :func:`emoji_test`, but others: settings were chosen on these."""
+    yield from _scenes(VALIDATION_SEED, scenes, None, TRAINING_STYLES, TRAINING_FONTS)
+
+
+def crowded_validation(scenes: int) -> Iterator[Example]:
+    """Scenes like those of :func:`emoji_crowded`, but others, likewise."""
+    yield from _scenes(CROWDED_VALIDATION_SEED, scenes, "crowd", TRAINING_STYLES, TRAINING_FONTS)
+
+
 SETS: dict[str, Callable[[int], Iterator[Example]]] = {
     "emoji-test": emoji_test,
     "emoji-style": emoji_style,
     "emoji-crowded": emoji_crowded,
     "easy-vqa": easy_vqa,
+    "emoji-validation": emoji_validation,
+    "crowded-validation": crowded_validation,
 }
 
 

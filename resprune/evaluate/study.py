@@ -10,11 +10,11 @@ from resprune.errors import InputError
 from resprune.evaluate.accuracy import normalised
 from resprune.evaluate.examples import Example
 from resprune.evaluate.replies import Replies
+from resprune.evaluate.variants import method_of, settings_of
 from resprune.settings import Keep, Settings
 from resprune.sweep import SEEDED
 
 FULL = "full"
-MASS = "+mass"  # behind a method's name: its kept tokens carry their mass
 PLAN, ROWS = "study.json", "rows.jsonl"
 
 
@@ -23,7 +23,7 @@ class Way:
     """One way to answer a question.
 
     Attributes:
-        name: of the method, with :data:`MASS` where tokens carry it, or :data:`FULL`.
+        name: as in :mod:`resprune.evaluate.variants`, or :data:`FULL`.
         keep: the budget, ``None`` for :data:`FULL`.
         seed: of methods that draw at random.
         settings: of pruning, ``None`` for :data:`FULL`.
@@ -50,10 +50,9 @@ def ways(names: Sequence[str], budgets: Sequence[Keep], seeds: int) -> list[Way]
         raise InputError(f"The number of seeds is {seeds}; give at least 1.")
     found = [Way(FULL)]
     for name in names:
-        method, mass = name.removesuffix(MASS), name.endswith(MASS)
         for keep in budgets:
-            for seed in range(seeds if method in SEEDED else 1):
-                found.append(Way(name, keep, seed, Settings(keep=keep, method=method, mass=mass, seed=seed)))
+            for seed in range(seeds if method_of(name) in SEEDED else 1):
+                found.append(Way(name, keep, seed, settings_of(name, keep, seed)))
     if len({way.key for way in found}) < len(found):
         raise InputError("A method or a budget is given twice; give each once.")
     return found

@@ -12,6 +12,7 @@ from resprune.methods.era import era
 from resprune.methods.fastervlm import fastervlm
 from resprune.methods.lrcp import lrcp
 from resprune.methods.norm import norm
+from resprune.methods.paper import paper
 from resprune.methods.random import random
 from resprune.methods.relevance import relevance
 from resprune.methods.resprune import resprune
@@ -72,7 +73,13 @@ def _never(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
 METHODS: dict[str, Method] = {
     "resprune": Method(
         resprune,
-        "greedy subspace expansion, weighted by relevance to the question (arXiv 2603.21105)",
+        "greedy subspace expansion, weighted by relevance to the question, with the defaults that we chose",
+        conditioned=True,
+        energies=True,
+    ),
+    "paper": Method(
+        paper,
+        "resprune as its paper has it, weighted by r ** alpha (arXiv 2603.21105)",
         conditioned=True,
         energies=True,
     ),
@@ -85,10 +92,13 @@ METHODS: dict[str, Method] = {
         conditioned=True,
         energies=True,
     ),
-    "subspace": Method(subspace, "resprune without the question (alpha 0)", energies=True),
+    "subspace": Method(subspace, "the paper's resprune without the question", energies=True),
     "relevance": Method(relevance, "the most relevant tokens, without a subspace", conditioned=True),
     "spare": Method(
-        spare, "resprune with relevance turned around, as in SPARE (arXiv 2606.18681)", conditioned=True, energies=True
+        spare,
+        "the paper's resprune with relevance turned around, as in SPARE (arXiv 2606.18681)",
+        conditioned=True,
+        energies=True,
     ),
     "norm": Method(norm, "the longest tokens"),
     "lrcp": Method(lrcp, "what the largest principal components explain worst (LRCP)"),

@@ -14,29 +14,36 @@ if TYPE_CHECKING:
 
 
 def resprune(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
-    """Greedy subspace expansion on the raw features, weighted by ``g(r) = r ** alpha`` (ResPrune, arXiv 2603.21105).
+    """Greedy subspace expansion, each token weighed by its relevance to the question (ResPrune, arXiv 2603.21105).
 
-    ``settings.sign = -1`` weighs by ``(1 - r) ** alpha``, which prefers what the question does not name, as SPARE
-    (arXiv 2606.18681) does. Where the question names nothing, or ``alpha`` is 0, all tokens weigh the same.
-    ``settings.kernel`` centres or normalises the features first, which the paper does not.
+    A token's weight is ``1 + alpha * c``, c its cosine with the question's words, and never so small that what the
+    question does not name is shut out. ``weighting="power"`` is the paper's ``r ** alpha``, r the same cosine stretched
+    to (0, 1] over the image. ``sign=-1`` turns either around: ``1 / (1 + alpha * c)``, or ``(1 - r) ** alpha`` as in
+    SPARE (arXiv 2606.18681). Where the question names nothing, or ``alpha`` is 0, all tokens weigh the same.
+    ``kernel`` says whether features are centred or normalised first.
     """
-    relevance, products = tokens.relevance, _prepared(gram(tokens), settings.kernel)
-    if relevance is None or settings.alpha == 0:
-        return select(products, k, None)
-    if settings.sign < 0:
-        relevance = (1 - relevance).clamp_min(FLOOR)
-    return select(products, k, relevance**settings.alpha)
-
-
-def _prepared(products: np.ndarray, kernel: str) -> np.ndarray:
-    """Inner products ``[N, N]`` of features that were centred, then normalised, as ``settings.kernel`` says."""
-    if kernel in ("centred", "both"):
+    products, weights = gram(tokens), _weights(tokens, settings)
+    own = tokens.gram.diagonal()
+    if settings.kernel in ("centred", "both"):
         mean = products.mean(0)
         products = products - mean - mean[:, None] + mean.mean()
-    if kernel in ("normalised", "both"):
-        norms = np.sqrt(products.diagonal()).clip(1e-9)
-        products = products / norms / norms[:, None]
-    return products
+        own = products.diagonal()
+    if settings.kernel in ("normalised", "both"):
+        # Scaling a vector is weighing its energy.
+        scale = torch.from_numpy(1 / own.clip(1e-18))
+        weights = scale if weights is None else scale * weights
+    return select(products, k, weights)
+
+
+def _weights(tokens: VisualTokens, settings: "Settings") -> torch.Tensor | None:
+    """``[N]`` on the CPU; ``None`` where all are the same."""
+    if tokens.relevance is None or settings.alpha == 0:
+        return None
+    if settings.weighting == "bounded":
+        weights = 1 + settings.alpha * tokens.cosine.cpu()
+        return weights if settings.sign > 0 else 1 / weights
+    relevance = tokens.relevance.cpu()
+    return (relevance if settings.sign > 0 else (1 - relevance).clamp_min(FLOOR)) ** settings.alpha
 
 
 def gram(tokens: VisualTokens) -> np.ndarray:

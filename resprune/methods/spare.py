@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def spare(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
-    """ResPrune with ``sign = -1``: tokens that the question does not name come first, as in SPARE (arXiv 2606.18681).
+    """The paper's ResPrune with ``sign = -1``: what the question does not name comes first (SPARE, arXiv 2606.18681).
 
     Only the weights are SPARE's; the kernel and the relevance are ours.
     """
-    return resprune(tokens, k, replace(settings, sign=-1))
+    return resprune(tokens, k, replace(settings, sign=-1, weighting="power", alpha=1.0, kernel="raw"))

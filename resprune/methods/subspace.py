@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 
 def subspace(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
-    """ResPrune with ``alpha = 0``: the question plays no part."""
-    return resprune(tokens, k, replace(settings, alpha=0.0))
+    """Greedy subspace expansion on the raw features: the paper's ResPrune, but the question plays no part."""
+    return resprune(tokens, k, replace(settings, alpha=0.0, kernel="raw"))

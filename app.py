@@ -1,17 +1,24 @@
 """The demo: ``python app.py``, ``make demo``, and the entry of a Hugging Face Space. ``--mcp`` adds an MCP server.
 
-Settings of the environment: ``HOST`` (default: the loopback), ``PORT`` (default: the first free one from 7860 on), and
-``RESPRUNE_MODEL`` (default: ``bundled``), any model that ``python -m resprune models`` names, or a folder.
+Settings of the environment: ``HOST`` (default: the loopback), ``PORT`` (default: the first free one from 7860 on),
+``RESPRUNE_MODEL`` (default: ``bundled``), any model that ``python -m resprune models`` names, or a folder, and
+``RESPRUNE_QUANTIZATION``, ``4bit`` or ``8bit``, of its language model.
 """
 
 import argparse
 import os
 
+from app import zerogpu
 from app.page import build
 from app.registry import Registry
 from app.server import serve
 
-registry = Registry(os.environ.get("RESPRUNE_MODEL", "bundled"))
+first = os.environ.get("RESPRUNE_MODEL") or "bundled", os.environ.get("RESPRUNE_QUANTIZATION") or None
+if zerogpu.active():
+    registry = Registry(first[0], zerogpu.load_model, first[1])
+    registry.start_here()
+else:
+    registry = Registry(first[0], quantization=first[1])
 demo = build(registry)
 
 if __name__ == "__main__":

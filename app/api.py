@@ -60,17 +60,8 @@ def _once(request: asking.Request) -> Iterator[Any]:
     """The updates of the pruned side alone."""
     from resprune.compare import answer
 
-    lent, length = request.lent, request.options.max_new_tokens
-    updates = answer(
-        lent.model,
-        lent.processor,
-        request.opened,
-        request.question,
-        request.settings,
-        max_new_tokens=length,
-        stop=request.stop,
-    )
-    yield from asking.paced(updates)
+    options = {"max_new_tokens": request.options.max_new_tokens, "stop": request.stop}
+    yield from asking.paced(request.lent.run(answer, request.opened, request.question, request.settings, **options))
 
 
 def add(registry: Registry) -> None:

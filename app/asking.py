@@ -94,8 +94,7 @@ class Request:
         from resprune.compare import compare
 
         given: dict[str, Any] = {"max_new_tokens": self.options.max_new_tokens, "stop": self.stop}
-        model, processor = self.lent.model, self.lent.processor
-        for update in paced(compare(model, processor, self.opened, self.question, self.settings, **given)):
+        for update in paced(self.lent.run(compare, self.opened, self.question, self.settings, **given)):
             if update.answer:
                 self.done[update.side] = update
             yield update
@@ -105,8 +104,7 @@ class Request:
         from resprune.differences import differences
 
         full = self.done["full"]
-        model, processor = self.lent.model, self.lent.processor
-        return differences(model, processor, full.asked, list(full.token_ids), self.settings, self.stop)
+        return self.lent.run(differences, full.asked, list(full.token_ids), self.settings, stop=self.stop)
 
 
 @contextmanager

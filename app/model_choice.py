@@ -34,7 +34,12 @@ def build_model_choice(registry: Registry) -> tuple[gr.Dropdown, gr.HTML, gr.Dro
     )
     status = gr.HTML(elem_id="model", apply_default_css=False)
     quantization = gr.Dropdown(
-        WIDTHS, value="", label="Language model in", interactive=not fixed, elem_id="quantization", render=False
+        WIDTHS,
+        value=registry.quantization or "",
+        label="Language model in",
+        interactive=not fixed,
+        elem_id="quantization",
+        render=False,
     )
     return choice, status, quantization
 

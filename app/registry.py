@@ -35,6 +35,10 @@ class Loaded:
     parameters: int
     quantization: str | None = None
 
+    def run(self, task: Callable, *given: Any, **options: Any) -> Any:
+        """``task(model, processor, *given, **options)``; whoever computes with the model does so through this."""
+        return task(self.model, self.processor, *given, **options)
+
 
 class Registry:
     """Holds one model; everything else that the page remembers belongs to a visitor.
@@ -43,6 +47,7 @@ class Registry:
         model_id: which model to load first.
         load: ``load(model_id, quantization=...)`` yields its :class:`Progress` and returns the :class:`Loaded` model;
             another one in tests.
+        quantization: of the first model's language model.
 
     Attributes:
         model_id: of the model that is loaded, or that is being loaded.
@@ -50,8 +55,11 @@ class Registry:
         failure: why the latest could not be loaded.
     """
 
-    def __init__(self, model_id: str = "bundled", load: Callable | None = None) -> None:
+    def __init__(
+        self, model_id: str = "bundled", load: Callable | None = None, quantization: str | None = None
+    ) -> None:
         self.first = self.model_id = model_id
+        self.quantization = quantization
         self.progress = Progress(0.0, "waiting to load")
         self.failure: str | None = None
         self.loaded: Loaded | None = None
@@ -69,7 +77,12 @@ class Registry:
     def start(self) -> None:
         """Begin to load in the background; a second call does nothing."""
         if not self._began:
-            self._begin(self.model_id, None)
+            self._begin(self.model_id, self.quantization)
+
+    def start_here(self) -> None:
+        """Load the first model in this thread, and return when it is there or has failed."""
+        self._began = self._loading.acquire()
+        self._run(self.quantization)
 
     def choose(self, model_id: str, quantization: str | None = None) -> None:
         """Begin to load another model in the background; the present one answers until it is there.

@@ -47,6 +47,9 @@ class Span:
     def __deepcopy__(self, _: object) -> Self:
         return self  # it does not change any more, and events cannot be copied
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_device": torch.device("cpu"), "_start": 0.0, "_end": self.ms}  # nor can they go to another process
+
     @property
     def ms(self) -> float:
         """Milliseconds."""

@@ -93,11 +93,11 @@ def _trials(
     tries = plan(request.settings, methods, keeps, range(max(1, seeds)))
     if len(tries) > MOST:
         raise Refused(f"That would be {len(tries)} answers, more than {MOST}; choose fewer methods, budgets or seeds.")
-    model, processor, shown = request.lent.model, request.lent.processor, float("-inf")
+    shown = float("-inf")
     given: dict[str, Any] = {"max_new_tokens": request.options.max_new_tokens, "stop": request.stop}
     began = time.monotonic()
     yield Shown(views.progress(0, len(tries) + 1, "encoding the picture"))
-    for trial in sweep(model, processor, request.opened, request.question, tries, **given):
+    for trial in request.lent.run(sweep, request.opened, request.question, tries, **given):
         trials.append(trial)
         if (now := time.monotonic()) - shown >= PACE:
             shown = now

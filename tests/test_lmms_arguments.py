@@ -1,5 +1,6 @@
 """What stands behind --model_args of lmms-eval; the rest of the plugin is tested where lmms-eval is installed."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from resprune.errors import InputError
+from resprune.lmms import MODELS
 from resprune.lmms.arguments import Arguments
 from resprune.settings import Settings
 
@@ -77,3 +79,14 @@ def test_the_entry_point_names_a_function_that_is_there() -> None:
     module, name = project["entry-points"]["lmms_eval.models"]["resprune"].split(":")
     assert callable(getattr(__import__(module, fromlist=[name]), name))
     assert any(need.startswith("lmms-eval") for need in project["optional-dependencies"]["lmms"])
+
+
+def test_every_command_of_the_page_is_one() -> None:
+    page = (ROOT / "docs" / "lmms-eval.md").read_text(encoding="utf-8")
+    commands = re.findall(r"`ask (\w+) (\S+)`", page)
+    assert len(commands) == page.count("not yet run |") >= 20
+    for model, given in commands:
+        assert model in MODELS
+        pairs = dict(pair.split("=") for pair in given.split(","))
+        read = {name: int(text) if text.isdigit() else text == "True" or text for name, text in pairs.items()}
+        Arguments.of("bundled", read)

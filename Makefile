@@ -46,6 +46,43 @@ SIZE ?= full
 evidence: install
 	$(BIN)/python -m benchmarks.evidence --size $(SIZE)
 
+.PHONY: space-check container-check release-check audit lock
+
+# An environment as a Space on ZeroGPU has it: Python 3.12 where there is one (PYTHON312=...), the newest torch that it allows.
+PYTHON312 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python) $(shell command -v python3.12) $(PYTHON))
+.venv-space/installed: requirements.txt
+	$(PYTHON312) -m venv .venv-space
+	.venv-space/bin/python -m pip install --quiet 'torch>=2.8,<2.12' 'torchvision>=0.23,<0.27'
+	.venv-space/bin/python -m pip install --quiet -r requirements.txt spaces
+	@touch $@
+
+space-check: install .venv-space/installed
+	$(BIN)/python -m checks.space --python .venv-space/bin/python
+	.venv-space/bin/python -m checks.zerogpu
+
+container-check: install
+	$(BIN)/python -m checks.container --python $(BIN)/python
+
+# The wheel in an environment that has nothing but what the wheel itself asks for.
+release-check:
+	rm -rf .venv-release build/release && $(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/release .
+	.venv-release/bin/python -m pip install --quiet build/release/resprune-*.whl
+	cd build/release && ../../.venv-release/bin/resprune answer ../../assets/examples/cake.png 'What animal is in the picture?'
+
+# Known weaknesses of what is locked; needs a database that is asked over the network.
+audit:
+	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet pip-audit
+	.venv-audit/bin/pip-audit --disable-pip -r requirements.lock
+
+# The versions that the tests ran with, hashes and all: pip install -r requirements.lock. TESTED bounds what is chosen.
+TESTED ?= torch==2.14.1 torchvision==0.29.1
+lock:
+	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet uv
+	mkdir -p build && printf '%s\n' $(TESTED) > build/tested.txt
+	.venv-audit/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --custom-compile-command 'make lock' -c build/tested.txt requirements.txt -o requirements.lock
+
 # The allocator keeps its memory: giving it back and asking again took a third of the time.
 train: install
 	MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=1073741824 \

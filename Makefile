@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 
-.PHONY: install browser demo test bench train examples stored screenshots accuracy evidence lmms-check
+.PHONY: install browser demo test bench train examples stored screenshots accuracy evidence lmms-check soak abuse-table
 
 install: .venv/installed
 
@@ -105,3 +105,12 @@ lmms-check:
 	$(PYTHON) -m venv .venv-lmms
 	.venv-lmms/bin/python -m pip install --quiet -e '.[lmms]' 'pytest>=9'
 	.venv-lmms/bin/python -m pytest tests/test_lmms.py tests/test_lmms_arguments.py
+
+# Twenty users for ten minutes, and what must hold meanwhile and afterwards.
+USERS ?= 20
+MINUTES ?= 10
+soak: install
+	$(BIN)/python -m checks.soak --users $(USERS) --minutes $(MINUTES)
+
+abuse-table: install
+	$(BIN)/python tests/abuse/table.py

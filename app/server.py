@@ -6,7 +6,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import gradio as gr
+from gradio.route_utils import FnIndexInferError
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 
 from app import tools
 from app.limits import RequestLimit
@@ -14,6 +17,7 @@ from app.operator import Operator
 from app.registry import Registry
 from app.scenes import ASSETS
 from app.theme import theme
+from app.uploads import keep_deleting
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("page.css", "asking.css", "map.css", "answers.css", "sweep.css", "inspect.css", "stories.css")
@@ -46,12 +50,16 @@ def launch(
             enable_monitoring=False,
             max_file_size=f"{operator.upload_mb}mb",
             auth=list(operator.auth) if operator.auth else None,
-            app_kwargs={"middleware": [Middleware(RequestLimit)]},
+            app_kwargs={
+                "middleware": [Middleware(RequestLimit)],
+                "exception_handlers": {FnIndexInferError: _no_endpoint},
+            },
             allowed_paths=[str(ASSETS / "examples")],
             footer_links=["api"],
             theme=theme(),
             css_paths=[STATIC / name for name in STYLES],
         )
+    threading.Thread(target=keep_deleting, args=(demo,), name="delete uploads", daemon=True).start()
     return address
 
 
@@ -68,10 +76,22 @@ def serve(demo: gr.Blocks, registry: Registry, mcp: bool = False) -> None:
         raise SystemExit(f"PORT is {port!r}; give a number such as 7860.")
     if mcp:
         tools.add(demo, registry)
-    launch(demo, os.environ.get("HOST") or None, int(port) if port else None, mcp=mcp)
+    try:
+        launch(demo, os.environ.get("HOST") or None, int(port) if port else None, mcp=mcp)
+    except OSError as error:
+        if port:
+            words = (
+                f"Port {port} is taken or may not be used; end what uses it, or give another one, such as PORT=7860."
+            )
+            raise SystemExit(words) from error
+        raise SystemExit(f"The page cannot be served: {error}") from error
     # A first visitor's page is drawn before the model's libraries are imported, since both want the same processor; the
     # page itself starts the loading then, and without a visitor the clock does.
     clock = threading.Timer(PAGE_FIRST, registry.start)
     clock.daemon = True
     clock.start()
     demo.block_thread()
+
+
+def _no_endpoint(request: Request, error: Exception) -> PlainTextResponse:
+    return PlainTextResponse('There is no such endpoint; "Use via API" at the page\'s foot lists all.', 404)

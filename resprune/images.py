@@ -101,7 +101,9 @@ def _identify(source: str | Path | bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         raise InputError(f"{name} is no picture that can be read; give one of {', '.join(FORMATS)}.") from error
     except OSError as error:
-        raise InputError(f"{name} cannot be read ({error.strerror or error}); check the file.") from error
+        if error.strerror is None:  # said by a decoder, not by the system
+            raise InputError("The picture is damaged or cut short; save it again and retry.") from error
+        raise InputError(f"{name} cannot be read ({error.strerror}); check the file.") from error
     except Exception as error:  # a header that is no header
         raise InputError(f"{name} is damaged; save it again and retry.") from error
 

@@ -98,7 +98,7 @@ def _csv_lines(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
         for row in reader:
             yield reader.line_num, "it has more fields than the header" if None in row else row
     except csv.Error as error:
-        yield reader.line_num, f"the table breaks off here ({error})"
+        yield reader.reader.line_num, f"the table breaks off here ({error})"
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:

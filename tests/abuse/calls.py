@@ -1,0 +1,114 @@
+"""Requests of programs with values of the wrong kind: the endpoint, its values, what comes back."""
+
+from pathlib import Path
+from typing import Any
+
+from case import ANSWER, Case
+
+EDGE = "Endpoint"
+KIND = (
+    "A value is of the wrong kind, or a file was not uploaded to this page first; the page's foot, under "
+    '"Use via API", lists what each endpoint takes.'
+)
+UPLOAD = "This picture was not uploaded to this page; upload it first."
+NO_PICTURE = "There is no picture yet; drop one, paste one, or pick an example."
+BUDGET = "The budget is {}; give a number of tokens such as 128, a share such as 22% or 0.22, or auto."
+MUCH = "The budget is {} of the tokens; give a share of at most 100%, or a whole number of tokens."
+METHODS = "There is no method {}; choose one of {}."
+WHOLE = "{} is '{}'; give a whole number of {} or more."
+KEY = "There is no job with this key; it may have been deleted, or have expired. Start a new one."
+FILE = {"_type": "gradio.FileData"}
+GOOD = "the uploaded picture"  # put in the place of this word
+NAMES = ("image", "question", "keep", "method", "mass", "alpha", "sign", "positions", "seed", "max_new_tokens")
+VALUES = (GOOD, "What is it?", "9", "resprune", False, 1.0, 1, "original", 0, 3)
+
+
+def answer(**changed: Any) -> tuple[str, list[Any]]:
+    """A call of /answer in which some values are not as they should be."""
+    return "answer", list((dict(zip(NAMES, VALUES, strict=True)) | changed).values())
+
+
+def methods() -> str:
+    """All methods as a message lists them."""
+    from resprune.methods import METHODS as known
+
+    return ", ".join((*known, "manual"))
+
+
+def own_picture() -> str:
+    """A picture of the server that nobody uploaded."""
+    return str(Path(__file__).parents[2] / "assets" / "examples" / "cake.png")
+
+
+_GIVEN = [
+    ("no picture", lambda: answer(image=None), NO_PICTURE),
+    ("a picture's name as text", lambda: answer(image="a.png"), KIND),
+    ("a number for a picture", lambda: answer(image=5), KIND),
+    ("a list for a picture", lambda: answer(image=[]), KIND),
+    ("an empty object for a picture", lambda: answer(image={}), NO_PICTURE),
+    ("a picture of the server, as a file", lambda: answer(image={"path": own_picture(), "meta": FILE}), KIND),
+    ("a picture of the server, not called a file", lambda: answer(image={"path": own_picture()}), UPLOAD),
+    ("a relative path", lambda: answer(image={"path": "../../../../etc/passwd"}), UPLOAD),
+    ("a null character in a path", lambda: answer(image={"path": "a\0b"}), KIND),
+    ("a file: address", lambda: answer(image={"path": "x", "url": "file:///etc/passwd"}), UPLOAD),
+    ("the loopback as a picture's address", lambda: answer(image={"path": "http://127.0.0.1:9/a.png", "meta": FILE}),
+     KIND),
+    ("metadata that is none", lambda: answer(image={"path": "x", "meta": 5}), KIND),
+    ("no question", lambda: answer(question=None), "The question is no text; type one."),
+    ("half a character in the question", lambda: answer(question="What\ud800?"),
+     "The question is not valid Unicode text; type it again."),
+    ("no budget", lambda: answer(keep=None), BUDGET.format("None")),
+    ("a budget of 0", lambda: answer(keep="0"), "The budget is 0; give at least 1 token, or a share above 0."),
+    ("a budget of -1", lambda: answer(keep="-1"), "The budget is -1; give at least 1 token, or a share above 0."),
+    ("a budget of NaN", lambda: answer(keep="NaN"), BUDGET.format("'NaN'")),
+    ("a budget of 1e999", lambda: answer(keep="1e999"), BUDGET.format("'1e999'")),
+    ("a budget of 1e300", lambda: answer(keep=1e300), MUCH.format("1e+302%")),
+    ("a budget of 5,000 digits", lambda: answer(keep="9" * 5000), BUDGET.format(f"'{'9' * 60}'...")),
+    ("a budget in Arabic digits", lambda: answer(keep="٣"), BUDGET.format("'٣'")),
+    ("a command for a budget", lambda: answer(keep="9; rm -rf /"), BUDGET.format("'9; rm -rf /'")),
+    ("more tokens than there are", lambda: answer(keep="999999"), ANSWER),
+    ("a method that is none", lambda: answer(method="__class__"), ("{}", "'__class__'")),
+    ("markup for a method", lambda: answer(method="<b>x</b>"), ("{}", "'<b>x</b>'")),
+    ("a method of 10,000 letters", lambda: answer(method="a" * 10_000), ("{}", f"'{'a' * 60}'...")),
+    ("a choice by hand of nothing", lambda: answer(method="manual"),
+     "method='manual' and indices belong together; give both or neither."),
+    ("a word for yes or no", lambda: answer(mass="yes"), "mass is 'yes'; give True or False."),
+    ("alpha of NaN", lambda: answer(alpha=float("nan")), "alpha is nan; give a number of 0 or more."),
+    ("alpha of infinity", lambda: answer(alpha=float("inf")), "alpha is inf; give a number of 0 or more."),
+    ("alpha below 0", lambda: answer(alpha=-1), "alpha is -1; give a number of 0 or more."),
+    ("alpha of 400 digits", lambda: answer(alpha=10**400),
+     "alpha is a number of more than 60 digits; give a number of 0 or more."),
+    ("alpha of 1e308", lambda: answer(alpha=1e308), ANSWER),
+    ("a sign of 2", lambda: answer(sign=2), "Value: 2 (type: <class 'int'>) is not in the list of choices: [1, -1]"),
+    ("positions that are none", lambda: answer(positions="x"),
+     "Value: 'x' (type: <class 'str'>) is not in the list of choices: ['original', 'sequential']"),
+    ("a seed of NaN", lambda: answer(seed=float("nan")), WHOLE.format("seed", "nan", 0)),
+    ("a seed of 1.5", lambda: answer(seed=1.5), WHOLE.format("seed", "1.5", 0)),
+    ("a seed of 30 digits", lambda: answer(seed=10**30, method="random"),
+     f"seed is {10**30}; give a whole number from 0 to {2**63 - 1}."),
+    ("a length of infinity", lambda: answer(max_new_tokens=float("inf")), WHOLE.format("max_new_tokens", "inf", 1)),
+    ("a word for a length", lambda: answer(max_new_tokens="x"), WHOLE.format("max_new_tokens", "x", 1)),
+    ("a length of 0", lambda: answer(max_new_tokens=0), WHOLE.format("max_new_tokens", "0", 1)),
+    ("a length of a billion, which 512 ends", lambda: answer(max_new_tokens=10**9), ANSWER),
+    ("too few values", lambda: ("answer", [GOOD]), KIND),
+    ("no values", lambda: ("answer", []), KIND),
+    ("a key that leads out of the jobs", lambda: ("inspect_results", ["../../etc", "all", "given"]), KEY),
+    ("no key", lambda: ("inspect_results", [None, "all", "given"]), KEY),
+    ("a vote without a job", lambda: ("inspect_vote", ["x" * 22, 1e30, "a"]), KEY),
+    ("an export as a program", lambda: ("inspect_export", ["x", "exe"]),
+     "Value: 'exe' (type: <class 'str'>) is not in the list of choices: ['csv', 'jsonl']"),
+    ("a file of the server for a job", lambda: ("inspect_start", [[{"path": own_picture()}], "", "What?", *VALUES[2:]]),
+     KIND),
+    ("a closed folder for a job", lambda: ("inspect_start", [[], "/etc", "What?", *VALUES[2:]]),
+     "Folders of this server are closed to visitors; upload the pictures. Who runs the server opens a folder by naming "
+     "it in RESPRUNE_FOLDERS."),
+    ("no report", lambda: ("report_open", [None]), "There is no file yet; give the JSON file of a report."),
+    ("a file of the server for a report", lambda: ("report_open", [{"path": own_picture()}]), KIND),
+]  # fmt: skip
+
+
+def _gets(words: Any) -> str:
+    return METHODS.format(words[1], methods()) if isinstance(words, tuple) else words
+
+
+CASES = [Case(EDGE, name, give, _gets(gets)) for name, give, gets in _GIVEN]

@@ -35,6 +35,7 @@ class Size:
     seeds: int
     sets: tuple[str, ...] = tuple(SETS)
     variants: tuple[str, ...] = ()
+    variant_scenes: int = 20
     variant_budgets: tuple[int, ...] = (64, 16)
 
 
@@ -55,7 +56,7 @@ VARIANTS = (
     )),
 )  # fmt: skip
 SIZES = {
-    "full": Size(20, (*both(*METHODS), "fastv"), (128, 64, 32, 16, 8), 3, variants=VARIANTS),
+    "full": Size(12, (*both(*METHODS), "fastv"), (128, 64, 32, 16, 8), 3, variants=VARIANTS),
     "medium": Size(12, both("resprune", "paper", "divprune", "uniform", "random"), (64, 16), 2),
     "small": Size(2, both("resprune", "random"), (16,), 1, ("emoji-test",)),
 }
@@ -68,8 +69,10 @@ def study(name: str, size: Size, out: Path, variants: bool = False) -> dict[str,
         SystemExit: if it cannot be run; why is on standard error.
     """
     folder = out / (f"variants-{name}" if variants else name)
-    methods, budgets = (size.variants, size.variant_budgets) if variants else (size.methods, size.budgets)
-    asked = ["--set", name, "--scenes", str(size.scenes), "--seeds", str(size.seeds), "--out", str(folder)]
+    methods, budgets, scenes = size.methods, size.budgets, size.scenes
+    if variants:
+        methods, budgets, scenes = size.variants, size.variant_budgets, size.variant_scenes
+    asked = ["--set", name, "--scenes", str(scenes), "--seeds", str(size.seeds), "--out", str(folder)]
     if status := resprune(["evaluate", *asked, "--method", ",".join(methods), "--keep", ",".join(map(str, budgets))]):
         raise SystemExit(status)
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))

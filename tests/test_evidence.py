@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.evidence import SIZES, insert
-from benchmarks.tables import absent, table
+from benchmarks.tables import absent, against_ours, kinds, table
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,6 +40,23 @@ def test_no_is_told_apart() -> None:
     assert lines[3].startswith("| resprune + mass | 16 | 50 % | 25 % |")
 
 
+def test_a_lead_is_signed_and_says_how_sure() -> None:
+    one = report()
+    one["results"][1] |= {"ours_over": {"difference": 0.123, "interval": [0.05, 0.2], "p": 0.01}}
+    assert against_ours(one).splitlines()[2:] == ["| random | +12.3 (+5.0 to +20.0) * |"]
+    one["results"][1]["ours_over"] |= {"difference": -0.01, "interval": [-0.05, 0.02], "p": 0.6}
+    assert against_ours(one).splitlines()[2:] == ["| random | -1.0 (-5.0 to +2.0) |"]
+
+
+def test_kinds_stand_beside_their_budgets() -> None:
+    assert kinds(report(), "resprune+mass").splitlines() == [
+        "| tokens | 576 | 16 |",
+        "|---|---|---|",
+        "| all kinds | 90 % | 50 % |",
+        "| present no | 100 % | 25 % |",
+    ]
+
+
 def test_tables_go_between_their_markers_and_nowhere_else(tmp_path: Path) -> None:
     file = tmp_path / "page.md"
     file.write_text("before\n<!-- t: begin -->\nold\n<!-- t: end -->\nafter\n")
@@ -51,12 +68,13 @@ def test_tables_go_between_their_markers_and_nowhere_else(tmp_path: Path) -> Non
 
 
 def test_the_small_study_runs_by_its_command(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("<!-- evidence: begin --><!-- evidence: end -->")
+    page, readme = tmp_path / "page.md", tmp_path / "README.md"
+    for file in (page, readme):
+        file.write_text("<!-- evidence: begin --><!-- evidence: end -->")
     said = [sys.executable, "-m", "benchmarks.evidence", "--size", "small", "--out", str(tmp_path / "evidence")]
     for _ in range(2):  # the second time everything is there
         done = subprocess.run(
-            [*said, "--docs", str(page), "--readme", str(page)], cwd=ROOT, capture_output=True, text=True, timeout=300
+            [*said, "--docs", str(page), "--readme", str(readme)], cwd=ROOT, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr
     folder = tmp_path / "evidence" / "small" / "emoji-test"
@@ -65,6 +83,7 @@ def test_the_small_study_runs_by_its_command(tmp_path: Path) -> None:
     rows = (folder / "rows.jsonl").read_text().splitlines()
     assert len(rows) == made["full"]["questions"] * (1 + len(made["results"]))
     assert "| random + mass |" in page.read_text()
+    assert "| resprune + mass |" in readme.read_text()
 
 
 def test_the_committed_tables_are_those_of_the_committed_reports() -> None:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from app.asking import Options
 from resprune.errors import InputError
 from resprune.methods import METHODS
 from resprune.settings import Settings, checked_keep, parse_keep
@@ -88,6 +89,26 @@ def test_budget_in_tokens(keep, candidates, budget):
 
 def test_defaults():
     assert Settings() == Settings(keep=128, method="resprune", alpha=8.0, kernel="normalised", sign=1, seed=0)
+
+
+def test_the_page_starts_from_the_librarys_defaults():
+    options, settings = Options(), Settings()
+    assert all(getattr(options, name) == getattr(settings, name) for name in vars(options) if hasattr(settings, name))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"alike": 1.1}, "alike is 1.1; give a cosine"),
+        ({"alike": True}, "alike is True"),
+        ({"words": "verbs"}, "words is 'verbs'; give 'nouns' or 'all'"),
+        ({"weighting": "none"}, "give 'bounded' or 'power'"),
+        ({"kernel": ""}, "kernel is ''"),
+    ],
+)
+def test_choices_that_are_refused(options, says):
+    with pytest.raises(InputError, match=says):
+        Settings(**options)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 
-.PHONY: install browser demo test bench train examples stored screenshots accuracy evidence lmms-check soak abuse-table
+.PHONY: install browser demo test bench train examples stored screenshots accuracy evidence lmms-check scale-check soak abuse-table
 
 install: .venv/installed
 
@@ -105,6 +105,12 @@ lmms-check:
 	$(PYTHON) -m venv .venv-lmms
 	.venv-lmms/bin/python -m pip install --quiet -e '.[lmms]' 'pytest>=9'
 	.venv-lmms/bin/python -m pytest tests/test_lmms.py tests/test_lmms_arguments.py
+
+# Workers and replicas on Ray, which needs many packages of its own: in an environment apart from this one.
+scale-check:
+	$(PYTHON) -m venv .venv-scale
+	.venv-scale/bin/python -m pip install --quiet -e '.[scale]' 'pytest>=9' 'openai>=2'
+	.venv-scale/bin/python -m pytest tests/test_shared_study.py tests/test_serve.py tests/test_serve_parts.py
 
 # Twenty users for ten minutes, and what must hold meanwhile and afterwards.
 USERS ?= 20

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from resprune.errors import InputError
 from resprune.evaluate.command import add_evaluate
 from resprune.options import add_options, model_of, settings_of
+from resprune.serve.command import add_serve
 
 STAGES = {
     "encode": "encoding the picture",
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _Parser(prog="resprune", description="Keep the visual tokens that matter.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_answer, _add_compare, add_evaluate, _add_models, _add_methods):
+    for add in (_add_answer, _add_compare, add_evaluate, add_serve, _add_models, _add_methods):
         add(commands)
     options = parser.parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):

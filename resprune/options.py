@@ -6,8 +6,8 @@ from typing import Any
 QUANTIZATIONS = ("8bit", "4bit")
 
 
-def add_options(command: argparse.ArgumentParser, keep: str) -> None:
-    """Add those of the model and of pruning; ``keep`` is the budget where none is given."""
+def add_options(command: argparse.ArgumentParser, keep: str, json: bool = True) -> None:
+    """Add those of the model and of pruning; ``keep`` is the budget where none is given, ``json`` adds ``--json``."""
     command.add_argument("--model", metavar="ID", default="bundled", help="see the command 'models' (%(default)s)")
     command.add_argument("--quantization", choices=QUANTIZATIONS, help="load the language model in 8 or 4 bits")
     command.add_argument(
@@ -18,7 +18,8 @@ def add_options(command: argparse.ArgumentParser, keep: str) -> None:
     )
     command.add_argument("--method", metavar="NAME", default="resprune", help="see 'methods' (%(default)s)")
     command.add_argument("--mass", action="store_true", help="let kept tokens carry the weight of those they stand for")
-    command.add_argument("--json", action="store_true", help="print all figures as JSON")
+    if json:
+        command.add_argument("--json", action="store_true", help="print all figures as JSON")
 
 
 def settings_of(options: argparse.Namespace) -> Any:

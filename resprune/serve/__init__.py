@@ -1,0 +1,1 @@
+"""An OpenAI-compatible chat endpoint for pictures, on Ray Serve."""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -61,10 +62,11 @@ def connected(address: str, workers: int) -> Iterator[Share]:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise InputError(f"The Ray cluster {address!r} cannot be used ({reason}); {_HELP}.") from error
-    try:
-        yield _share([node["Resources"] for node in ray.nodes() if node["Alive"]], workers)
-    finally:
-        ray.shutdown()
+    with contextlib.redirect_stdout(sys.stderr):  # Ray tells of dead workers there, amid a result
+        try:
+            yield _share([node["Resources"] for node in ray.nodes() if node["Alive"]], workers)
+        finally:
+            ray.shutdown()
 
 
 _HELP = "run this on one of its machines, with HOST:PORT as 'ray start --head' told it, or give 'local'"

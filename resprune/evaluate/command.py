@@ -104,7 +104,9 @@ def _crew(options: argparse.Namespace) -> Iterator[Any]:
     if options.ray:
         from resprune.evaluate.ray_crew import ray_crew
 
-        with ray_crew(options.ray, options.workers or 2, options.model, options.quantization) as crew:
+        with ray_crew(
+            options.ray, 2 if options.workers is None else options.workers, options.model, options.quantization
+        ) as crew:
             yield crew
     else:
         from resprune.evaluate.ranks import Ranks

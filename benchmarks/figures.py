@@ -105,5 +105,5 @@ def _dimmed(pixels: np.ndarray, kept: Sequence[tuple[int, int, int]]) -> np.ndar
 
 def _save(figure: Any, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=90)
+    figure.savefig(file, dpi=90, bbox_inches="tight")
     plt.close(figure)

@@ -95,7 +95,7 @@ def sections(reports: dict[str, dict[str, Any]], ran: dict[str, Any]) -> str:
         f"{first['scenes']} pictures a set, {first['seeds']} draws of random, on {ran['processor']} "
         f"({ran['date']}, torch {ran['torch']}). Accuracy relative to all tokens, with the 95 % interval of a "
         "bootstrap over pictures. `*`: different from random without mass at the same budget, p below 0.05 after "
-        "Holm's correction over a set's table (sign flips of pictures)."
+        "Holm's correction over a set's methods at that budget (sign flips of pictures)."
     ]
     for name, report in reports.items():
         full = report["full"]
@@ -110,7 +110,7 @@ def sections(reports: dict[str, dict[str, Any]], ran: dict[str, Any]) -> str:
             shown = [name for name in README if name in report["methods"]]
             parts += [
                 f"Points by which {_shown(OURS)} is ahead of each, paired, with 95 % intervals; `*`: p below 0.05 "
-                "after Holm's correction over this table:",
+                "after Holm's correction over each column:",
                 against_ours(report),
                 "Where the right answer is that something is not there:",
                 absent(report, shown),

@@ -8,7 +8,7 @@ from resprune.evaluate.casts import Plan
 from resprune.evaluate.scenes import Composer
 
 # Seeds and sorts of scene picked by eye, and questions that each scene answers. The first ones of penguins, robots,
-# accordion and truck are kept because pruning gets them wrong: from 128 tokens with mass, where all tokens are right.
+# truck and octopuses are kept because pruning to 16 tokens gets them wrong, with mass too, where all tokens are right.
 EXAMPLES: tuple[tuple[str, int, Plan | None, tuple[str, ...]], ...] = (
     ("cake", 28, "odd", ("What animal is in the picture?", "Which one is the odd one out?")),
     (

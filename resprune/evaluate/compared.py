@@ -29,14 +29,16 @@ def compared(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
         ``keep``, ``seeds``, ``questions``, ``kept`` (mean), ``accuracy`` (mean over seeds), ``relative`` to full and
         ``agreement`` with its answers, each with its 95 % interval (bootstrap over pictures); ``select_ms`` and
         ``prefill_ms`` (medians); ``kinds``, the accuracy of each; and ``over_random``, the difference to random at the
-        same budget with its interval and ``p`` (sign flips of pictures, two-sided, Holm's correction over all of them),
-        where random was asked; and ``ours_over``, the difference of :data:`OURS` to it, likewise, where that was asked.
+        same budget with its interval and ``p`` (sign flips of pictures, two-sided, Holm's correction over the methods
+        at that budget), where random was asked; and ``ours_over``, the difference of :data:`OURS` to it, likewise,
+        where that was asked.
         Accuracies are shares of questions.
     """
     table = _Table(list(rows))
     results = [table.result(name, keep) for name, keep in table.groups if name != FULL]
-    for family in ("over_random", "ours_over"):
-        _hold([result[family] for result in results if family in result])
+    for test in ("over_random", "ours_over"):
+        for keep in dict.fromkeys(result["keep"] for result in results):
+            _hold([result[test] for result in results if result["keep"] == keep and test in result])
     full = table.result(FULL, "None")
     return {"full": {name: full[name] for name in ("accuracy", "interval", "questions", "kinds")}, "results": results}
 

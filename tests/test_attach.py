@@ -341,7 +341,7 @@ class TestEncoding:
         model.model.language_model.register_forward_pre_hook(
             lambda _, args, kwargs: sent.append(kwargs["inputs_embeds"]), with_kwargs=True
         )
-        with resprune.pruned(model, processor, keep=9, alpha=0):
+        with resprune.pruned(model, processor, keep=9, method="subspace"):
             answer(model, inputs)
             (result,) = model.resprune.last
         assert (result.tokens_kept, result.tokens_total) == (9, TOKENS)
@@ -368,13 +368,18 @@ class TestResult:
         assert result.method == "resprune"
         assert result.notes == []
 
-    def test_the_choice_is_that_of_the_method(self, attached, inputs):
-        """Recomputed here from the definition: argmax of relevance times residual energy, step by step."""
+    @pytest.mark.parametrize("method", ["resprune", "paper"])
+    def test_the_choice_is_that_of_the_method(self, attached, inputs, method):
+        """Recomputed here from the definition: argmax of weight times residual energy, step by step."""
+        attached.resprune.settings = dataclasses.replace(attached.resprune.settings, method=method)
         answer(attached, inputs)
         (result,) = attached.resprune.last
         left = resprune.encode(attached, inputs).pooler_output[0].double()
-        relevance = torch.stack(list(result.relevance.values())).amax(0).double().clamp_min(0)
-        weight = ((relevance - relevance.min()) / (relevance.max() - relevance.min())).clamp_min(1e-6)
+        cosine = torch.stack(list(result.relevance.values())).amax(0).double().clamp_min(0)
+        if method == "paper":
+            weight = ((cosine - cosine.min()) / (cosine.max() - cosine.min())).clamp_min(1e-6)
+        else:
+            weight, left = 1 + 8 * cosine, torch.nn.functional.normalize(left, dim=1)
         for place in result.kept:
             best = int((weight * left.square().sum(1)).argmax())
             assert divmod(best, 6) == place[1:]

@@ -18,7 +18,7 @@ def test_a_name_says_all_there_is_to_say():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("resprune:beta=1", "sets 'beta'.*alpha, sign"),
+        ("resprune:beta=1", "sets 'beta'.*alpha, alike, sign"),
         ("resprune:seed=1", "sets 'seed'"),
         ("resprune:alpha", "alpha to ''; give a number"),
         ("resprune:sign=up", "sign to 'up'; give a number"),

@@ -96,7 +96,10 @@ def without_engine(python: Path) -> dict[str, Any]:
                 shutil.copytree(source, folder / name, ignore=ignored)
             else:
                 shutil.copyfile(source, folder / name)
-        own = {name: value for name, value in variables.items() if name not in ("PATH", "PORT", "HOST")}
+        # The image's /tmp is its own; the one here may hold folders of others.
+        own = {
+            name: value for name, value in variables.items() if name not in ("PATH", "PORT", "HOST", "GRADIO_TEMP_DIR")
+        }
         with Served(folder, python, other_user(), own) as served:
             alone = "the loopback alone" if os.environ.get(ALONE) else "not taken away (needs root and unshare)"
             return {"engine": "none here", "network": alone} | served.asked()

@@ -1,4 +1,4 @@
-# make demo | test | bench | train | examples | stored | screenshots | evidence: each does all it needs, on a machine with Python 3.11 or later and make.
+# Each target does all it needs, on a machine with Python 3.11 or later and make: demo, test, and the others below.
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -9,13 +9,13 @@ one is not taken for a faster one.
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 from collections.abc import Iterator
 
 import torch
 
+from resprune import cpu
 from resprune.answers import Answer
 from resprune.compare import answer
 from resprune.images import open_image
@@ -47,7 +47,7 @@ def main() -> None:
 
     rows = {name: {"median": statistics.median(v), "min": min(v), "max": max(v)} for name, v in figures.items()}
     if options.json:
-        where = {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+        where = {"machine": cpu.name(), "threads": torch.get_num_threads()}
         settings = {"rounds": options.rounds, "keep": KEEP, "dtype": str(model.dtype), "device": str(model.device)}
         print(json.dumps(where | settings | {"figures": rows}))
         return

@@ -1,7 +1,8 @@
 """Is ResPrune better, than what, by how much, and where not: ``python -m benchmarks.evidence`` (``make evidence``).
 
 Every method at every budget on every set, the same questions for all, each study in a folder of ``evidence/``, so that
-a kill loses nothing. The tables go between the markers of ``docs/evidence.md`` and of ``README.md``.
+a kill loses nothing. The tables of the full size go between the markers of ``docs/evidence.md`` and of ``README.md``;
+the smaller sizes print theirs.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from resprune.evaluate.compared import OURS
 from resprune.methods import METHODS as REGISTRY
 
 MARKERS = "<!-- {name}: begin -->\n{text}\n<!-- {name}: end -->"
+PAGE, FRONT = Path("docs/evidence.md"), Path("README.md")
 FIRST = ("emoji-test", "emoji-crowded")  # what README shows
 DRAWN = ("resprune+mass", "resprune", "paper", "divprune+mass", "divprune", "cdpruner", "random+mass", "random")
 METHODS = tuple(name for name, method in REGISTRY.items() if not method.inside)
@@ -93,33 +95,43 @@ def insert(file: Path, name: str, text: str) -> None:
     file.write_text(before + MARKERS.format(name=name, text=text) + after, encoding="utf-8")
 
 
+def place(file: Path | None, name: str, text: str) -> None:
+    """:func:`insert`, or print where there is no file."""
+    if file:
+        insert(file, name, text)
+    else:
+        print(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="full", help="how much is asked (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("evidence"), help="folder of the studies (%(default)s)")
-    parser.add_argument("--docs", type=Path, default=Path("docs/evidence.md"), help="page of the tables (%(default)s)")
-    parser.add_argument("--readme", type=Path, default=Path("README.md"), help="file of the first table (%(default)s)")
+    parser.add_argument("--docs", type=Path, help="page of the tables (full: docs/evidence.md, else none)")
+    parser.add_argument("--readme", type=Path, help="file of the first table (full: README.md, else none)")
     args = parser.parse_args()
     size, out = SIZES[args.size], args.out / args.size
+    full = args.size == "full"
+    page, readme = args.docs or (PAGE if full else None), args.readme or (FRONT if full else None)
     ran = machine(torch.device("cpu"))
     reports = {name: study(name, size, out) for name in size.sets}
     variants = {name: study(name, size, out, variants=True) for name in VALIDATION if size.variants}
     (out / "machine.json").write_text(json.dumps(ran, indent=1) + "\n", encoding="utf-8")
-    insert(args.docs, "evidence", sections(reports, ran))
+    place(page, "evidence", sections(reports, ran))
     first = [
         f"{name}, {SETS[name]}:\n\n{table(reports[name], [m for m in README if m in reports[name]['methods']])}"
         for name in FIRST
         if name in reports
     ]
-    insert(args.readme, "evidence", "\n\n".join(first))
+    place(readme, "evidence", "\n\n".join(first))
     if not variants:
         return
-    insert(args.docs, "variants", "\n\n".join(f"{name}:\n\n{table(report)}" for name, report in variants.items()))
-    insert(args.docs, "costs", costs(reports["emoji-test"]))
-    curves(reports, DRAWN, args.docs.parent / "evidence-curves.png")
-    told = {name: failures(out / name, OURS, 16, args.docs.parent / f"evidence-{name}.png") for name in FIRST}
+    insert(page, "variants", "\n\n".join(f"{name}:\n\n{table(report)}" for name, report in variants.items()))
+    insert(page, "costs", costs(reports["emoji-test"]))
+    curves(reports, DRAWN, page.parent / "evidence-curves.png")
+    told = {name: failures(out / name, OURS, 16, page.parent / f"evidence-{name}.png") for name in FIRST}
     lines = [f"- {name}: {sentence}" for name, sentences in told.items() for sentence in sentences]
-    insert(args.docs, "failures", "\n".join(lines))
+    insert(page, "failures", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -11,17 +11,18 @@ import psutil
 import torch
 import transformers
 
+from resprune import cpu
+
 _KERNELS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")  # what makes products fast, best first
 
 
 def machine(device: torch.device) -> dict[str, Any]:
     """Processor or accelerator, memory, threads and versions; nothing that names the machine or its user."""
-    model, flags = _processor()
     described: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "processor": model,
-        "instructions": [name for name in _KERNELS if name in flags],
+        "processor": cpu.name(),
+        "instructions": [name for name in _KERNELS if name in cpu.flags()],
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "threads": torch.get_num_threads(),
@@ -40,13 +41,3 @@ def write(path: Path, report: dict[str, Any]) -> None:
     """``report`` as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n")
-
-
-def _processor() -> tuple[str, set[str]]:
-    """Its model and its instruction sets, where Linux tells them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine(), set()
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return facts.get("model name", platform.machine()), set(facts.get("flags", "").split())

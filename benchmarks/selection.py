@@ -8,7 +8,6 @@ as their papers describe them; the whole order that ``greedy_subspace`` can give
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import time
@@ -17,6 +16,7 @@ from collections.abc import Callable
 import scipy.linalg
 import torch
 
+from resprune import cpu
 from resprune.selection import greedy_subspace
 
 CASES = [(576, 320, 128), (576, 4096, 128), (2880, 4096, 640)]  # N, D, k
@@ -129,7 +129,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
 
-    report = {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads(), "cases": []}
+    report = {"machine": cpu.name(), "threads": torch.get_num_threads(), "cases": []}
     for tokens, dims, k in CASES:
         times = measure(tokens, dims, k, args.runs)
         figures = {

@@ -32,6 +32,7 @@ from transformers import (
     ProcessorMixin,
 )
 
+from resprune import cpu
 from resprune.attach import detach
 from resprune.catalogue import CATALOGUE, QUANTISED_BYTES, Quantization
 from resprune.errors import InputError
@@ -157,7 +158,7 @@ def default_dtype(device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "mps":
         return torch.bfloat16
-    if device.type == "cpu" and (flags := _cpu_flags()) & {"amx_bf16", "avx512_bf16"}:
+    if device.type == "cpu" and (flags := cpu.flags()) & {"amx_bf16", "avx512_bf16"}:
         return torch.bfloat16 if "amx_bf16" in flags else faster_on_cpu()
     return torch.float32
 
@@ -224,15 +225,6 @@ def _reporter(progress: Progress) -> type[tqdm]:
             return shown
 
     return Reporter
-
-
-def _cpu_flags() -> set[str]:
-    """What Linux says that the processor can do; nothing elsewhere."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
 def _allowed() -> set[str]:

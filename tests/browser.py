@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -15,6 +16,19 @@ GRADIOS_OWN = "Method not implemented."  # its client warns so each time that it
 # What Gradio says of a stream that ends because its page is left.
 GRADIOS_FAREWELL = ("signal is aborted without reason", "Connection errored out")
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
+# The canvas's colour at the middle of each patch of a square picture.
+MIDDLES = """(side) => {
+  const canvas = document.querySelector("#patch-map canvas");
+  const { width, height } = canvas;
+  const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const { data } = copy.getImageData(0, 0, width, height);
+  const middle = (n, length) => Math.floor(((n + 0.5) * length) / side);
+  return [...Array(side * side).keys()].map((i) => {
+    const at = 4 * (middle(Math.floor(i / side), height) * width + middle(i % side, width));
+    return [...data.slice(at, at + 3)];
+  });
+}"""
 
 
 def chromium_path() -> str:
@@ -73,6 +87,39 @@ def ask(page: Page, question: str | None = None) -> None:
     page.wait_for_selector(".differences:not([aria-busy=true]) li")
     page.wait_for_selector("#times .bartext", state="attached")
     page.wait_for_selector("#ask:not([disabled])")
+
+
+def upload(page: Page, path: Path) -> None:
+    """Clear the picture as a user would, and choose another file."""
+    if page.locator("#patch-map canvas").is_visible():
+        page.click("#patch-map .change")
+        page.wait_for_selector("#picture img", state="detached")
+    page.locator("#picture input[type=file]").set_input_files(path)
+    page.wait_for_selector("#picture img")
+
+
+def budget(page: Page, tokens: int) -> None:
+    page.locator("#budget input[type=range]").fill(str(tokens))
+
+
+def text(page: Page, selector: str) -> str:
+    return page.locator(selector).inner_text()
+
+
+def pixels(page: Page, side: int = 24) -> np.ndarray:
+    """The canvas's colour at the middle of each patch."""
+    return np.array(page.evaluate(MIDDLES, side), dtype=int)
+
+
+def mode(page: Page, name: str) -> None:
+    page.click(f".modes [data-name={name}]")
+
+
+def over(page: Page, patch: int, side: int = 24) -> tuple[float, float]:
+    """Where the middle of a patch is on the screen."""
+    box = page.locator("#patch-map canvas").bounding_box()
+    row, col = divmod(patch, side)
+    return box["x"] + (col + 0.5) * box["width"] / side, box["y"] + (row + 0.5) * box["height"] / side
 
 
 def shoot(page: Page, name: str, full: bool = False) -> None:

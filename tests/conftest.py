@@ -8,7 +8,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import pytest
 import torch
 import zoo
-from tiny import tiny_llava
+from tiny import QUESTION, picture, tiny_llava
+
+from resprune import attach, build_inputs
 
 torch.set_num_threads(1)
 
@@ -17,6 +19,46 @@ torch.set_num_threads(1)
 def tiny():
     """A fresh (model, processor) of the LLaVA family with 6 x 6 patches an image."""
     return tiny_llava(grid=6)
+
+
+@pytest.fixture
+def inputs(tiny):
+    """A question about a picture, for the tiny model."""
+    return build_inputs(tiny[1], picture(), QUESTION)
+
+
+@pytest.fixture
+def attached(tiny):
+    """The tiny model, which keeps 9 of its 36 visual tokens."""
+    model, processor = tiny
+    return attach(model, processor, keep=9)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real Chromium."""
+    from browser import chromium  # here, like the page below: environments that test other parts lack these packages
+
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def registry():
+    """What the page answers with: a small model of random weights, unless a module says otherwise."""
+    from serving import small_registry
+
+    return small_registry(grid=6)
+
+
+@pytest.fixture(scope="module")
+def address(registry):
+    """Of the page, served with ``registry``."""
+    from serving import ready, served
+
+    with served(registry) as found:
+        ready(registry)
+        yield found
 
 
 @pytest.fixture(params=zoo.FAMILIES)

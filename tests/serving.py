@@ -1,11 +1,14 @@
 """The page, served to tests from this process."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from tiny import tiny_llava
 
 from app.page import build
-from app.registry import Registry
+from app.registry import Loaded, Progress, Registry
 from app.server import launch
 
 
@@ -43,3 +46,13 @@ def ready(registry: Registry) -> Registry:
         pass
     assert registry.failure is None, registry.failure
     return registry
+
+
+def small_registry(make: Callable[..., tuple[Any, Any]] = tiny_llava, **how: Any) -> Registry:
+    """A registry that has loaded the small model, and its processor, that ``make`` makes of random weights."""
+
+    def load(model_id: str) -> Iterator[Progress]:
+        yield Progress(0.5, "making a small model")
+        return Loaded(model_id, *make(**how), "cpu", 1)
+
+    return ready(Registry(load=load))

@@ -6,30 +6,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from browser import ask, chromium, scrolls_sideways, shoot, watched
-from gradio_client import Client, handle_file
+from browser import MIDDLES, ask, budget, scrolls_sideways, shoot, text, upload, watched
 from PIL import Image
-from playwright.sync_api import Browser, Page
-from serving import ready, served, slowed
+from playwright.sync_api import Browser
+from serving import served, slowed
 
 from app.registry import Registry, load_model
 from app.scenes import examples
 
-# The canvas's colour at the middle of each patch of a square picture.
-MIDDLES = """(side) => {
-  const canvas = document.querySelector("#patch-map canvas");
-  const { width, height } = canvas;
-  const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  copy.drawImage(canvas, 0, 0);
-  const { data } = copy.getImageData(0, 0, width, height);
-  const middle = (n, length) => Math.floor(((n + 0.5) * length) / side);
-  return [...Array(side * side).keys()].map((i) => {
-    const at = 4 * (middle(Math.floor(i / side), height) * width + middle(i % side, width));
-    return [...data.slice(at, at + 3)];
-  });
-}"""
 # Notes every stage that either panel names.
 WATCH_STAGES = """() => {
   window.stages = [[""], [""]];
@@ -39,19 +24,6 @@ WATCH_STAGES = """() => {
   });
   const options = { childList: true, subtree: true, characterData: true };
   new MutationObserver(note).observe(document.querySelector("#answers"), options);
-}"""
-# Milliseconds of each of a hundred moves of the slider, one a frame: the map, the readout and all that goes with them.
-REDRAWS = """async () => {
-  const range = document.querySelector("#budget input[type=range]");
-  const taken = [];
-  for (let n = 0; n < 100; n++) {
-    await new Promise(requestAnimationFrame);
-    range.value = 1 + (n * 37) % 576;
-    const began = performance.now();
-    range.dispatchEvent(new Event("input", { bubbles: true }));
-    taken.push(performance.now() - began);
-  }
-  return taken;
 }"""
 FILE_EVENT = """([target, kind, bytes, name, type]) => {
   const transfer = new DataTransfer();
@@ -68,45 +40,8 @@ SCREENS = [(390, 844), (820, 1180), (1440, 900), (2560, 1440)]
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def registry() -> Registry:
     return Registry()
-
-
-@pytest.fixture(scope="module")
-def address(registry: Registry) -> Iterator[str]:
-    with served(registry) as found:
-        ready(registry)
-        yield found
-
-
-def budget(page: Page, tokens: int) -> None:
-    page.locator("#budget input[type=range]").fill(str(tokens))
-
-
-def text(page: Page, selector: str) -> str:
-    return page.locator(selector).inner_text()
-
-
-def pixels(page: Page, side: int = 24) -> np.ndarray:
-    """The canvas's colour at the middle of each patch."""
-    return np.array(page.evaluate(MIDDLES, side), dtype=int)
-
-
-def mode(page: Page, name: str) -> None:
-    page.click(f".modes [data-name={name}]")
-
-
-def over(page: Page, patch: int, side: int = 24) -> tuple[float, float]:
-    """Where the middle of a patch is on the screen."""
-    box = page.locator("#patch-map canvas").bounding_box()
-    row, col = divmod(patch, side)
-    return box["x"] + (col + 0.5) * box["width"] / side, box["y"] + (row + 0.5) * box["height"] / side
 
 
 def test_nobody_meets_an_empty_page_and_the_first_click_replaces_what_was_stored(
@@ -155,104 +90,6 @@ def test_every_example_is_answered_already(browser: Browser, address: str) -> No
         page.wait_for_function("(q) => document.querySelector('#question textarea').value !== q", arg=example.question)
 
 
-def test_the_slider_redraws_exactly_the_kept_patches_without_the_server(browser: Browser, address: str) -> None:
-    example = examples()[0]
-    picture = handle_file(example.path)
-    answer = Client(address, verbose=False).predict(picture, example.question, "128", api_name="/compare")
-    kept = [row * 24 + col for _, row, col in answer[2]["pruned"]["kept"]]
-    with watched(browser, address) as page:
-        page.uncheck("#mass input")
-        ask(page)
-        requests: list[str] = []
-        page.on("request", lambda request: requests.append(request.url))
-        colours = {}
-        for tokens in (576, 128, 40):
-            budget(page, tokens)
-            colours[tokens] = pixels(page)
-        assert requests == []
-        for tokens in (128, 40):
-            unchanged = (colours[tokens] == colours[576]).all(1)
-            assert set(np.flatnonzero(unchanged)) == set(kept[:tokens])
-        assert page.locator("#patch-map .readout").text_content().startswith("40 of 576")
-        assert "The answer used 128" in text(page, "#patch-map .hint")
-        page.click("#patch-map .auto")
-        wanted = int(text(page, "#patch-map .auto").split()[-1])
-        page.wait_for_function("(n) => document.querySelector('#budget input[type=number]').value == n", arg=wanted)
-        assert page.locator("#patch-map .readout b").text_content() == str(wanted)
-
-
-def test_the_map_shows_order_energy_and_relevance_and_tells_of_the_patch_under_the_pointer(
-    browser: Browser, address: str
-) -> None:
-    with watched(browser, address) as page:
-        ask(page)
-        drawn = {}
-        for name in ("kept", "order", "energy", "relevance"):
-            mode(page, name)
-            drawn[name] = pixels(page)
-            shoot(page, f"map-{name}")
-        names = list(drawn)
-        assert all((drawn[a] != drawn[b]).any() for n, a in enumerate(names) for b in names[:n])
-        page.locator(".asked button").first.click()
-        assert page.locator(".asked button[aria-pressed=true]").count() == 1
-        assert page.locator(".modes [aria-pressed=true]").get_attribute("data-name") == "relevance"
-        mode(page, "kept")
-        page.mouse.move(*over(page, 0))
-        told = text(page, "#patch-map .about")
-        assert all(word in told for word in ("Rank", "of 576", "Residual energy", "Near", "Box 0, 0 to"))
-        page.locator("#patch-map summary").click()
-        page.wait_for_selector("#patch-map tbody tr:nth-child(128)")  # a browser tells of the opening afterwards
-        rows = page.locator("#patch-map tbody tr")
-        assert rows.count() == 128
-        stands = [int(row) for row in page.locator("#patch-map tbody td:nth-last-child(2)").all_inner_texts()]
-        assert sum(stands) == 576, "the kept patches stand for all"
-        first = re.findall(r"\d+", rows.first.locator("td").first.inner_text())
-        patch = (int(first[0]) - 1) * 24 + int(first[1]) - 1
-        page.mouse.move(*over(page, patch))
-        assert "Kept" in text(page, "#patch-map .about") and "1 of 576" in text(page, "#patch-map .about")
-        shoot(page, "map-hover")
-
-
-def test_patches_are_added_and_removed_by_pointer_and_keys_and_answered_with(browser: Browser, address: str) -> None:
-    with watched(browser, address) as page:
-        budget(page, 40)
-        ask(page)
-        canvas = page.locator("#patch-map canvas")
-        canvas.focus()
-        page.keyboard.press("ArrowRight")  # to the first patch
-        page.keyboard.press("ArrowRight")
-        assert "Box 14, 0 to 28, 14" in text(page, "#patch-map .about")
-        page.keyboard.press("ArrowDown")
-        before = text(page, "#patch-map .about").split()[0]
-        page.keyboard.press("Space")
-        assert text(page, "#patch-map .about").split()[0] != before
-        count = int(page.locator("#patch-map .readout b").text_content())
-        assert count == 41 if before == "Dropped" else 39
-        page.mouse.click(*over(page, 300))
-        assert int(page.locator("#patch-map .readout b").text_content()) != count
-        count = int(page.locator("#patch-map .readout b").text_content())
-        page.evaluate("document.querySelectorAll('.panel').forEach((panel) => (panel.dataset.old = ''))")
-        page.click(".exactly")
-        page.wait_for_selector(".panel.pruned[data-stage=done]:not([data-old])")
-        page.wait_for_selector("#ask:not([disabled])")
-        assert text(page, ".panel.pruned .count") == f"{count} of 576 visual tokens"
-        assert page.locator("#patch-map .readout b").text_content() == str(count)
-        budget(page, 64)
-        assert page.locator("#patch-map .readout b").text_content() == "64", "the order is still there"
-        ask(page)
-        assert text(page, ".panel.pruned .count") == "64 of 576 visual tokens"
-
-
-def test_a_redraw_takes_less_than_a_frame(browser: Browser, address: str) -> None:
-    with watched(browser, address) as page:
-        page.wait_for_selector("#times .bartext", state="attached")
-        for name in ("kept", "order", "energy", "relevance"):
-            mode(page, name)
-            taken = page.evaluate(REDRAWS)
-            assert np.median(taken) < 16, name
-            print(f"redraw in mode {name}: median {np.median(taken):.2f} ms, most {max(taken):.2f} ms")
-
-
 def test_a_sweep_runs_with_progress_and_is_cancelled(browser: Browser, address: str, registry: Registry) -> None:
     with watched(browser, address) as page:
         page.wait_for_selector(".model.ready")
@@ -271,21 +108,6 @@ def test_a_sweep_runs_with_progress_and_is_cancelled(browser: Browser, address: 
             page.wait_for_selector(".sweep-progress.over")
         assert "stopped" in text(page, ".sweep-progress")
         ask(page)
-
-
-def test_only_what_the_model_saw_of_a_wide_picture_is_bright(browser: Browser, address: str, tmp_path: Path) -> None:
-    Image.fromarray(np.full((100, 300, 3), 200, np.uint8)).save(tmp_path / "wide.png")
-    with watched(browser, address) as page:
-        page.uncheck("#mass input")
-        upload(page, tmp_path / "wide.png")
-        budget(page, 576)
-        ask(page, "What is this?")
-        red = pixels(page, 30)[:, 0].reshape(30, 30)  # of a canvas three times as wide as high
-        assert (red[:, 10:20] == 200).all(), "the middle third was seen"
-        assert (red[:, :9] < 150).all() and (red[:, 21:] < 150).all(), "the rest was cropped away"
-        assert "cut off before the model saw" in text(page, "#patch-map .hint")
-        budget(page, 200)
-        shoot(page, "wide-picture")
 
 
 def test_stop_frees_the_device_and_the_next_question_is_answered(
@@ -332,15 +154,6 @@ def test_waiting_is_never_blank(browser: Browser, address: str, registry: Regist
         waiting, common = ["waiting for its turn", "encoding the picture"], ["reading the question", "answering"]
         assert full == ["", *waiting, *common, ""]
         assert pruned == ["", "waiting for the full answer", "choosing tokens", *common, "stopped"]
-
-
-def upload(page: Page, path: Path) -> None:
-    """Clear the picture as a user would, and choose another file."""
-    if page.locator("#patch-map canvas").is_visible():
-        page.click("#patch-map .change")
-        page.wait_for_selector("#picture img", state="detached")
-    page.locator("#picture input[type=file]").set_input_files(path)
-    page.wait_for_selector("#picture img")
 
 
 def test_a_file_that_is_no_picture_is_named_and_the_next_question_is_answered(

@@ -1,19 +1,17 @@
 """The patch map of tiles and merged grids in a real browser, on small models: what is bright is what was kept."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import zoo
-from browser import ask, chromium, shoot, watched
+from browser import ask, shoot, watched
 from gradio_client import Client, handle_file
 from playwright.sync_api import Browser
-from serving import ready, served
+from serving import served, small_registry
 from tiny import picture
 
-from app.registry import Loaded, Progress, Registry
 from resprune.layouts import boxes
 
 SIZE = (180, 120)
@@ -30,22 +28,12 @@ COLOURS = """([points, [width, height]]) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
 @pytest.mark.parametrize(("family", "views"), [("llava_next", ["Whole", "Detail"]), ("qwen2_5_vl", [])])
 def test_what_is_bright_in_each_view_is_what_was_kept_there(
     browser: Browser, tmp_path: Path, family: str, views: list[str]
 ) -> None:
-    def load(model_id: str) -> Iterator[Progress]:
-        yield Progress(0.5, "making a tiny model")
-        return Loaded(model_id, *zoo.tiny(family), "cpu", 1)
-
     picture(0, *SIZE).save(tmp_path / "noise.png")
-    registry = ready(Registry(load=load))
+    registry = small_registry(zoo.tiny, family=family)
     with served(registry) as address, watched(browser, address) as page:
         file = handle_file(tmp_path / "noise.png")
         answer = Client(address, verbose=False).predict(file, QUESTION, "12", api_name="/compare")

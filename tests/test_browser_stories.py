@@ -1,14 +1,11 @@
 """Stories in a real browser, on a tiny model: looked through, presented full screen, run live."""
 
-from collections.abc import Iterator
-
 import pytest
-from browser import chromium, scrolls_sideways, shoot, watched
+from browser import scrolls_sideways, shoot, watched
 from playwright.sync_api import Browser, Page
-from serving import ready, served
-from tiny import tiny_llava
+from serving import small_registry
 
-from app.registry import Loaded, Progress, Registry
+from app.registry import Registry
 from app.stories.deck import stories
 
 DRAWN = "() => document.querySelector('.deck canvas').toDataURL()"
@@ -16,19 +13,8 @@ TITLE = ".deck > header h2"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    def load(model_id: str) -> Iterator[Progress]:
-        yield Progress(0.5, "making a tiny model")
-        return Loaded(model_id, *tiny_llava(), "cpu", 1)
-
-    with served(ready(Registry(load=load))) as found:
-        yield found
+def registry() -> Registry:
+    return small_registry()
 
 
 def title(page: Page, number: int) -> None:

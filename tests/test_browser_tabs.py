@@ -8,30 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import ask, chromium, scrolls_sideways, shoot, watched
+from browser import ask, scrolls_sideways, shoot, watched
 from PIL import Image
 from playwright.sync_api import Browser, Page
-from serving import ready, served
-from tiny import picture, tiny_llava
+from serving import served
+from tiny import picture
 
-from app.registry import Loaded, Progress, Registry
+from app.registry import Registry
 
 HOSTILE = "<img src=x onerror='window.hacked=1'>"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    def load(model_id: str) -> Iterator[Progress]:
-        yield Progress(0.5, "making a tiny model")
-        return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
-
-    return ready(Registry(load=load))
 
 
 @pytest.fixture(scope="module")

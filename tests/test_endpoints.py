@@ -16,12 +16,11 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
-from serving import ready
-from tiny import picture, tiny_llava
+from tiny import picture
 
 from app import downloads, tools
 from app.page import build
-from app.registry import Loaded, Progress, Registry
+from app.registry import Registry
 from app.scenes import examples
 from app.server import launch
 
@@ -30,15 +29,6 @@ PICTURES = [example.path for example in examples()]
 ENDPOINTS = {"/compare", "/answer", "/report", "/report_open"} | {
     f"/inspect_{name}" for name in ("start", "run", "pause", "cancel", "results", "pair", "vote", "export", "delete")
 }
-
-
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    def load(model_id: str) -> Iterator[Progress]:
-        yield Progress(0.5, "making a tiny model")
-        return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
-
-    return ready(Registry(load=load))
 
 
 @pytest.fixture(scope="module")

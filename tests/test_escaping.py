@@ -1,29 +1,18 @@
 """Whatever a tampered report holds stays text on the page, in a real browser; and a login closes the page."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from browser import chromium, watched
-from serving import ready, served
+from serving import served
 from test_report import HOSTILE, hostile
 from test_report import record as record  # a fixture
-from tiny import tiny_llava
 
-from app.registry import Loaded, Progress, Registry
+from app.registry import Registry
 from app.report.files import RECORD, SUM, _sum, to_json
-
-
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    def load(model_id: str) -> Iterator[Progress]:
-        yield Progress(0.5, "making a tiny model")
-        return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
-
-    return ready(Registry(load=load))
 
 
 def tampered(record: dict[str, Any]) -> str:

@@ -8,8 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import scipy.stats
 
-from resprune.evaluate.accuracy import accuracy, normalised
+from resprune.evaluate.accuracy import accuracy, normalised, wilson
 from resprune.evaluate.sets import emoji_test
 from resprune.models import load
 
@@ -89,3 +90,13 @@ def test_assets_are_small_and_their_sources_named() -> None:
     assert sum(f.stat().st_size for f in files) < 60e6
     licences = (ROOT / "assets" / "LICENSES.md").read_text()
     assert all(f.name in licences for f in (ROOT / "assets" / "sprites").glob("*.png"))
+
+
+@pytest.mark.parametrize(("hits", "count"), [(5, 10), (0, 20), (20, 20), (1, 3), (900, 1000)])
+def test_wilsons_interval_is_scipys(hits: int, count: int) -> None:
+    known = scipy.stats.binomtest(hits, count).proportion_ci(method="wilson")
+    assert wilson(hits, count) == pytest.approx((known.low, known.high), abs=1e-4)
+
+
+def test_nothing_is_known_of_nothing() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)

@@ -73,11 +73,13 @@ def test_the_small_study_runs_by_its_command(tmp_path: Path) -> None:
     for file in (page, readme):
         file.write_text("<!-- evidence: begin --><!-- evidence: end -->")
     said = [sys.executable, "-m", "benchmarks.evidence", "--size", "small", "--out", str(tmp_path / "evidence")]
-    for _ in range(2):  # the second time everything is there
-        done = subprocess.run(
-            [*said, "--docs", str(page), "--readme", str(readme)], cwd=ROOT, capture_output=True, text=True, timeout=300
-        )
+    ours = [ROOT / "docs" / "evidence.md", ROOT / "README.md"]
+    before = [file.read_text() for file in ours]
+    for where in ([], ["--docs", str(page), "--readme", str(readme)]):  # the second time everything is there
+        done = subprocess.run([*said, *where], cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
+        assert ("| random + mass |" in done.stdout) == (not where), "tables are printed where no file is named"
+    assert [file.read_text() for file in ours] == before
     folder = tmp_path / "evidence" / "small" / "emoji-test"
     made = json.loads((folder / "report.json").read_text())
     assert made["methods"] == list(SIZES["small"].methods) and made["full"]["questions"] > 10

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from serving import ready
 from tiny import picture, tiny_llava
 
 from app import api, asking, downloads, uploads
@@ -30,11 +29,6 @@ NO_ROOM = "The server cannot write to its disk (No space left on device); tell w
 def tiny(model_id: str) -> Iterator[Progress]:
     yield Progress(0.5, "making a tiny model")
     return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
-
-
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    return ready(Registry(load=tiny))
 
 
 @pytest.fixture

@@ -5,13 +5,10 @@ import io
 import json
 import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from serving import ready
-from tiny import tiny_llava
 
 from app.asking import Options
 from app.failures import Refused
@@ -20,19 +17,10 @@ from app.inspect.export import export, rows
 from app.inspect.items import Item, items
 from app.inspect.pool import CLOSED, FOLDERS, Limits, folder, uploaded
 from app.inspect.store import JOURNAL, PLAN, Job, Store
-from app.registry import Loaded, Progress, Registry
+from app.registry import Registry
 from resprune.errors import InputError
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", " =1"]
-
-
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    def load(model_id: str) -> Iterator[Progress]:
-        yield Progress(0.5, "making a tiny model")
-        return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
-
-    return ready(Registry(load=load))
 
 
 @pytest.fixture
@@ -264,11 +252,6 @@ def test_votes_are_blind_shuffled_and_counted(store: Store) -> None:
     for item, choice in ((20, "a"), (99, "a"), (0, "full")):
         with pytest.raises(Refused):
             votes.vote(job, item, choice)
-
-
-def test_wilsons_interval_of_known_shares() -> None:
-    assert votes.wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
-    assert votes.wilson(0, 0) == (0.0, 1.0)
 
 
 def test_change_is_the_fall_of_the_full_answers_log_probability(registry: Registry, store: Store) -> None:

@@ -221,7 +221,7 @@ def test_a_device_that_is_not_there_is_refused(saved, device):
     ],
 )
 def test_processors_get_what_they_are_fast_in(flags, expected, monkeypatch):
-    monkeypatch.setattr(models, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(models.cpu, "flags", lambda: flags)
     monkeypatch.setattr(models, "faster_on_cpu", lambda: torch.float16)
     assert default_dtype(CPU) == expected
 

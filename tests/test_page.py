@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from PIL import Image
-from serving import ready
+from serving import ready, small_registry
 from tiny import tiny_llava
 
 from app import asking, handlers, model_choice, panels
@@ -26,14 +26,8 @@ PICTURE = examples()[0]
 
 @pytest.fixture
 def tiny_registry() -> Registry:
-    """A registry whose model is a few thousand random weights with 36 visual tokens."""
-
-    def load(model_id: str) -> Iterator[Progress]:
-        yield Progress(0.5, "making a tiny model")
-        model, processor = tiny_llava(grid=6)
-        return Loaded(model_id, model, processor, "cpu", 1)
-
-    return ready(Registry(load=load))
+    """One of the test's own, which it may spoil."""
+    return small_registry(grid=6)
 
 
 def options(budget: int = 9, length: int = 8) -> list:

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from serving import ready, served, slowed
+from serving import slowed
 
 from app.page import build
 from app.registry import Registry
@@ -26,13 +25,6 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def registry() -> Registry:
     return Registry()
-
-
-@pytest.fixture(scope="module")
-def address(registry: Registry) -> Iterator[str]:
-    with served(registry) as found:
-        ready(registry)
-        yield found
 
 
 def call(address: str, picture: Path, question: str = PICTURE.question, keep: str = "128"):

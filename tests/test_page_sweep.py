@@ -1,28 +1,16 @@
 """The sweep of the page, on a tiny model and without a server."""
 
-from collections.abc import Iterator
 from copy import deepcopy
 
 import pytest
-from serving import ready
-from tiny import tiny_llava
 
-from app.registry import Loaded, Progress, Registry
+from app.registry import Registry
 from app.scenes import examples
 from app.sweep import handlers
 from app.sweep.handlers import SAME, Shown, State
 
 PICTURE = str(examples()[0].path)
 OPTIONS = [9, True, "resprune", 1.0, 1, "original", 0, 4]
-
-
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    def load(model_id: str) -> Iterator[Progress]:
-        yield Progress(0.5, "making a tiny model")
-        return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
-
-    return ready(Registry(load=load))
 
 
 def swept(registry: Registry, state: State, methods=("resprune", "random"), budgets="4, 50%") -> list[Shown]:

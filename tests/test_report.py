@@ -5,20 +5,18 @@ import json
 import platform
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 import pytest
 from browser import chromium
-from serving import ready
-from tiny import tiny_llava
 
 from app import asking, handlers
 from app.asking import Options
 from app.failures import Refused
 from app.record import record_of, shown_map, with_differences
-from app.registry import Loaded, Progress, Registry
+from app.registry import Registry
 from app.report.document import to_html
 from app.report.files import MOST_BYTES, RECORD, SUM, VERSION, _sum, from_json, to_json
 from app.report.schema import AnswerPart, ChangePart, MapPart, OptionsPart, RecordPart
@@ -32,14 +30,8 @@ HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.h
 
 
 @pytest.fixture(scope="module")
-def record() -> dict[str, Any]:
+def record(registry: Registry) -> dict[str, Any]:
     """A real comparison of a tiny model."""
-
-    def load(model_id: str) -> Iterator[Progress]:
-        yield Progress(0.5, "making a tiny model")
-        return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
-
-    registry = ready(Registry(load=load))
     path, options = str(examples()[0].path), Options(9, mass=True, max_new_tokens=4)
     with asking.request(registry, path, "What animal is it?", options, threading.Event()) as request:
         for _ in request.updates():

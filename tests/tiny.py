@@ -1,5 +1,7 @@
 """A LLaVA of two hundred thousand random weights, with its real processor: everything but the knowledge."""
 
+from typing import Any
+
 import numpy as np
 import torch
 import transformers
@@ -8,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
 
 PATCH = 14
+QUESTION = "What animal is in the picture?"
 SPECIAL = ["<pad>", "<s>", "</s>", "<image>"]
 PAD, BOS, EOS, IMAGE = range(4)
 CORPUS = [
@@ -109,3 +112,8 @@ def picture(seed: int = 0, width: int = 90, height: int = 60) -> Image.Image:
     noise = np.random.default_rng(seed).integers(0, 128, (height, width, 3))
     ramp = np.linspace(0, 127, width)[None, :, None]
     return Image.fromarray((noise + ramp).astype(np.uint8))
+
+
+def answer(model: Any, inputs: Any, **options: Any) -> Any:
+    """What ``generate`` gives, five greedy tokens unless told otherwise."""
+    return model.generate(**inputs, **({"max_new_tokens": 5, "do_sample": False} | options))

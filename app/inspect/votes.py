@@ -87,19 +87,11 @@ def vote(job: Job, item: int, choice: str) -> None:
 
 def tally(job: Job) -> Tally:
     """Count the votes on pairs that are still there."""
+    from resprune.evaluate.accuracy import wilson  # not at the top: the page is up before the library is imported
+
     open_pairs = pairs(job)
     cast = [job.votes[item] for item in open_pairs if item in job.votes]
     full, pruned = (cast.count(side) for side in SIDES)
     low, high = wilson(pruned, full + pruned)
     share = pruned / (full + pruned) if full + pruned else None
     return Tally(full, pruned, cast.count("tie"), len(open_pairs) - len(cast), share, low, high)
-
-
-def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval of a share, 95 % unless told otherwise; (0, 1) of nothing."""
-    if not count:
-        return 0.0, 1.0
-    share = hits / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)

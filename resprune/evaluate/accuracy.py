@@ -61,14 +61,20 @@ def normalised(answer: str) -> str:
     return ", ".join(sorted(" ".join(part) for part in words if part))
 
 
-def _share(hits: list[bool]) -> dict:
-    count, share = len(hits), sum(hits) / len(hits)
-    z = 1.96
+def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval of a share, 95 % unless told otherwise; (0, 1) of nothing."""
+    if not count:
+        return 0.0, 1.0
+    share = hits / count
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _share(hits: list[bool]) -> dict:
     return {
-        "accuracy": round(share, 4),
-        "interval": [round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)],
-        "questions": count,
+        "accuracy": round(sum(hits) / len(hits), 4),
+        "interval": [round(bound, 4) for bound in wilson(sum(hits), len(hits))],
+        "questions": len(hits),
         "right": sum(hits),
     }

@@ -16,11 +16,10 @@ import questions
 import reports
 import web
 from case import ANSWER, Case
-from serving import ready, served
+from serving import served
 from table import CASES, DOCUMENT, document
-from tiny import tiny_llava
 
-from app.registry import Loaded, Progress, Registry
+from app.registry import Registry
 
 FILE = {"_type": "gradio.FileData"}
 
@@ -67,15 +66,11 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    def load(model_id: str) -> Iterator[Progress]:
-        yield Progress(0.5, "making a tiny model")
-        return Loaded(model_id, *tiny_llava(grid=6), "cpu", 1)
-
+def desk(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RESPRUNE_JOBS", str(tmp_path_factory.mktemp("jobs")))
         patched.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        with served(ready(Registry(load=load))) as address:
+        with served(registry) as address:
             yield Desk(address)
 
 

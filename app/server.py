@@ -12,16 +12,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from app import tools
+from app.housekeeping import keep_house
 from app.limits import RequestLimit
 from app.operator import Operator
 from app.registry import Registry
 from app.scenes import ASSETS
 from app.theme import theme
-from app.uploads import keep_deleting
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("page.css", "asking.css", "map.css", "answers.css", "sweep.css", "inspect.css", "stories.css")
 PAGE_FIRST = 3  # seconds
+MOST_VISITORS = 1000  # of whom the page remembers something, half a MB each; of more the oldest are forgotten
 
 
 def launch(
@@ -47,6 +48,7 @@ def launch(
             pwa=False,
             mcp_server=mcp,
             run_history=False,
+            state_session_capacity=MOST_VISITORS,
             enable_monitoring=False,
             max_file_size=f"{operator.upload_mb}mb",
             auth=list(operator.auth) if operator.auth else None,
@@ -59,7 +61,7 @@ def launch(
             theme=theme(),
             css_paths=[STATIC / name for name in STYLES],
         )
-    threading.Thread(target=keep_deleting, args=(demo,), name="delete uploads", daemon=True).start()
+    threading.Thread(target=keep_house, args=(demo,), name="keep house", daemon=True).start()
     return address
 
 

@@ -81,6 +81,8 @@ def soak(folder: Path, process: psutil.Process, address: str, options: argparse.
     counts = log.counts
     waited, refused, most = counts["told their place"], counts["refused politely"], max(memory)
     print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
+    minutes = [median(memory[start : start + round(60 / EVERY)]) for start in range(0, len(memory), round(60 / EVERY))]
+    print("memory by the minute, MB:", *(f"{value / 1e6:.0f}" for value in minutes))
     checks = [
         (
             "every answer is the quiet server's, about the asker's own picture",

@@ -17,6 +17,8 @@ from gradio_client.utils import QueueError, Status
 
 KEEP, LENGTH = "128", 24
 NO_PICTURE = "The upload is no picture that can be read; give one of PNG, JPEG, WEBP, GIF, BMP, TIFF."
+# What gradio_client says where the answer comes in the moment of the Stop.
+BOTH_DONE = "Did not expect 2 tasks to be done."
 POLL = 0.02  # seconds
 PATIENCE = 180.0  # seconds, after which a request counts as hung
 
@@ -140,6 +142,10 @@ class Visitor(threading.Thread):
             raise
         except (CancelledError, KeyError):  # which gradio_client says of a job that was cancelled in the queue
             self._log.count("stopped")
+        except ValueError as error:
+            if str(error) != BOTH_DONE:
+                raise
+            self._log.count("stopped too late")
         else:
             self._log.count("stopped too late")
 

@@ -9,13 +9,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny import picture, tiny_llava
 
-from app import api, asking, downloads, uploads
+from app import api, asking, downloads
 from app.failures import Refused, report
 from app.inspect import runner
 from app.inspect.store import Store
@@ -229,18 +228,3 @@ def test_what_is_no_fault_of_the_disk_names_no_folder() -> None:
     assert "/secret" not in report(FileNotFoundError(errno.ENOENT, "No such file", "/secret/place"))
     assert report(Refused("A sentence.")) == "A sentence."
     assert "out of memory" in report(MemoryError())
-
-
-def test_deleting_uploads_goes_on_after_an_upload_came_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gradio's own task ends for good with the first error."""
-    page, calls = SimpleNamespace(is_running=True, delete_cache=(0, 7)), []
-
-    def deleting(demo: object, age: int) -> None:
-        calls.append(age)
-        if len(calls) == 1:
-            raise RuntimeError("Set changed size during iteration")
-        page.is_running = False
-
-    monkeypatch.setattr(uploads, "delete_files_created_by_app", deleting)
-    uploads.keep_deleting(page)
-    assert calls == [7, 7]

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 
-.PHONY: install browser demo test bench train examples stored screenshots accuracy evidence lmms-check scale-check soak abuse-table
+.PHONY: install browser demo test bench train examples stored screenshots accuracy evidence lmms-check scale-check soak abuse-table mutation
 
 install: .venv/installed
 
@@ -99,6 +99,12 @@ stored: install
 
 screenshots: install browser
 	PYTHONPATH=. $(BIN)/python tests/screenshots.py
+
+# Which changes to the choice, the relevance and the seam no test notices; [tool.mutmut] in pyproject.toml says where.
+mutation: install
+	$(BIN)/python -m pip install --quiet 'mutmut>=3.8,<4'
+	rm -rf mutants && $(BIN)/python -m mutmut run
+	$(BIN)/python -m mutmut results
 
 # The plugin inside lmms-eval, which needs many packages of its own: in an environment apart from this one.
 lmms-check:

@@ -55,8 +55,7 @@ def soak(folder: Path, process: psutil.Process, address: str, options: argparse.
     users, pictures = options.users, options.pictures
     known = _known(folder, address, users, pictures)
     distinct = len({one.marker for one in known}) == len(known)
-    _settled(process, None)
-    before, log = _figures(process), Log()
+    before, log = _settled(process, address), Log()
     junk = folder / "junk.png"
     junk.write_bytes(b"no picture at all")
     until = time.monotonic() + 60 * options.minutes
@@ -72,7 +71,7 @@ def soak(folder: Path, process: psutil.Process, address: str, options: argparse.
         time.sleep(EVERY)
     hung = sum(visitor.is_alive() for visitor in visitors)
     watch.join(200)
-    after = _settled(process, before)
+    after = _settled(process, address, before)
     again = _answers(address, known[:2])
     left = _files_left(folder, options.kept_for)
     part = max(1, len(memory) // 4)
@@ -158,13 +157,19 @@ def _figures(process: psutil.Process) -> dict[str, int]:
     return {"thread": process.num_threads(), "descriptor": process.num_fds()}
 
 
-def _settled(process: psutil.Process, before: dict[str, int] | None, patience: float = 60) -> dict[str, int]:
-    """The figures, once they are those of ``before`` or do not fall any more; idle workers end after ten seconds."""
-    if before is None:
-        time.sleep(15)
-    until = time.monotonic() + patience
-    while before and time.monotonic() < until and any(_figures(process)[name] > before[name] for name in before):
-        time.sleep(0.5)
+def _settled(process: psutil.Process, address: str, before: dict[str, int] | None = None) -> dict[str, int]:
+    """The figures, once they are those of ``before``, or after a minute; without ``before`` those of a quiet server.
+
+    A worker that was idle for ten seconds ends when the next request comes, so now and then there is one.
+    """
+    began = time.monotonic()
+    for _ in range(5):
+        time.sleep(12)
+        httpx.get(address, timeout=60)
+        time.sleep(1)
+        if before is None or all(_figures(process)[name] <= before[name] for name in before):
+            break
+    print(f"settled after {time.monotonic() - began:.0f} s", flush=True)
     return _figures(process)
 
 

@@ -119,6 +119,7 @@ def main() -> None:
     print(json.dumps(said, indent=2, ensure_ascii=False))
     if said["problems"]:
         sys.exit("The folder is not ready to be pushed.")
+    print("pass" if options.python else "The folder is as it must be; it was not started.")
 
 
 if __name__ == "__main__":

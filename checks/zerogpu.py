@@ -80,7 +80,7 @@ def main() -> None:
     said["asked of the lender"] = Lender.asked
     print(json.dumps(said, indent=2))
     good = said["device"].startswith("cuda") and "penguin" in pruned and "shorten the question" in said["refused"]
-    print("As it must be." if good else "The page did not answer as it must on ZeroGPU.", flush=True)
+    print("pass" if good else "The page did not answer as it must on ZeroGPU.", flush=True)
     for fork in multiprocessing.active_children():
         fork.kill()
     os._exit(0 if good else 1)  # the threads of the page would be waited for

@@ -131,8 +131,11 @@ def find_words(text: str) -> list[Noun]:
     Each is its own lemma. Words in other scripts than Latin are passed over, and so are those that are very long.
     """
     text = unicodedata.normalize("NFC", text).replace("\u2019", "'")
-    words = [word for word in _WORD.findall(text) if word[-1].isalpha() and len(word) <= LONGEST]
-    return [Noun(word, word) for word in {word.casefold(): word for word in reversed(words)}.values()][::-1]
+    words: dict[str, str] = {}
+    for word in _WORD.findall(text):
+        if word[-1].isalpha() and len(word) <= LONGEST:
+            words.setdefault(word.casefold(), word)
+    return [Noun(word, word) for word in words.values()]
 
 
 def _language(words: Iterable[str]) -> _Language:

@@ -85,7 +85,6 @@ class GreedySelection(Selection):
         chosen = torch.from_numpy(factorisation.ranked()[:k])
         self.__dict__.update(  # past the setters that a frozen dataclass refuses
             indices=chosen.sort().values.to(device),
-            merge=None,
             _chosen=chosen.to(device),
             _factorisation=factorisation,
         )

@@ -41,11 +41,25 @@ class TestLifecycle:
 
     def test_attaching_twice_is_refused(self, attached, tiny, inputs):
         before = dict(vars(attached))
-        with pytest.raises(resprune.InputError, match=r"detach\(model\) first"):
+        said = r"^The model's generate has been replaced already; call resprune\.detach\(model\) first\.$"
+        with pytest.raises(resprune.InputError, match=said):
             resprune.attach(attached, tiny[1], keep=4)
         assert vars(attached) == before
         answer(attached, inputs)
         assert attached.resprune.last[0].tokens_kept == 9
+
+    @pytest.mark.parametrize("name", ["generate", "resprune"])
+    def test_what_another_has_put_in_its_place_is_left_alone(self, tiny, name):
+        model, processor = tiny
+        setattr(model, name, other := object())
+        with pytest.raises(resprune.InputError, match="replaced already"):
+            resprune.attach(model, processor)
+        resprune.detach(model)
+        assert vars(model)[name] is other
+
+    def test_without_a_budget_it_keeps_128_by_resprune(self, tiny):
+        settings = resprune.attach(*tiny).resprune.settings
+        assert (settings.keep, settings.method) == (128, "resprune")
 
     @pytest.mark.parametrize("settings", [{"keep": 0}, {"keep": 1.5}, {"method": "best"}, {"alpha": -1}, {"sign": 0}])
     def test_settings_out_of_range_are_refused(self, tiny, settings):

@@ -7,12 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from tiny import tiny_tokenizer
-from tokenizers import Tokenizer, models, normalizers
+from tiny import BOS, EOS, tiny_tokenizer
+from tokenizers import Tokenizer, models, normalizers, processors
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from resprune.relevance import Noun, find_nouns, noun_embeddings, relevance
+from resprune.relevance import Noun, find_nouns, find_words, noun_embeddings, relevance, token_embeddings
+
+ENDS = [("<s>", BOS), ("</s>", EOS)]
 
 
 def lemmas(text: str) -> list[str]:
@@ -37,6 +39,9 @@ def lemmas(text: str) -> list[str]:
         ("Is there a dog? Are there two dogs?", ["dog"]),
         ("Where is London?", ["London"]),
         ("Is there a taco in the picture?", ["taco", "picture"]),
+        ("tofu is here, is it not?", ["tofu"]),
+        ("is there a bonsai", ["bonsai"]),
+        ("Are there 3 dogs, a cat, a cow, or a dog?", ["dog", "cat", "cow"]),
         ("Was ist links vom Hund?", ["Hund"]),
         ("WAS IST LINKS VOM HUND?", ["Hund"]),
         ("Wie viele Hunde sind auf dem Bild?", ["Hund", "Bild"]),
@@ -90,6 +95,14 @@ def test_long_texts():
     assert find_nouns("a" * 4000) == []
     assert lemmas("dog " * 1000) == ["dog"]
     assert lemmas("x" * 41 + " in the picture") == ["picture"]
+    assert lemmas("the " + "x" * 40 + " in the picture") == ["x" * 40, "picture"]
+
+
+def test_all_words_in_order_once_and_as_they_stand():
+    text = "Isn\u2019t the Dog near the dog's 3 e\u0301clairs; and " + "y" * 40 + " " + "z" * 41 + "?"
+    words = ["Is", "n't", "the", "Dog", "near", "'s", "\u00e9clairs", "and", "y" * 40]
+    assert find_words(text) == [Noun(word, word) for word in words]
+    assert find_words("犬 12 ?") == find_words("") == []
 
 
 @examples(derandomize=True, deadline=None, max_examples=150)
@@ -173,3 +186,54 @@ def test_relevance_without_any_difference_is_one():
 def test_an_empty_token_is_relevant_to_nothing():
     result = relevance(torch.tensor([[0.0, 0], [1, 0]]), torch.tensor([[1.0, 0]]))
     assert result.combined.tolist() == pytest.approx([1e-6, 1])
+
+
+def test_special_tokens_that_a_tokenizer_adds_are_no_part_of_a_noun():
+    tokenizer = tiny_tokenizer()
+    embedding = nn.Embedding(len(tokenizer), 7)
+    known = noun_embeddings([Noun("dog", "dog")], tokenizer, embedding)
+    tokenizer._tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ENDS)
+    assert tokenizer("a").input_ids[-1] == EOS
+    assert torch.equal(noun_embeddings([Noun("dog", "dog")], tokenizer, embedding), known)
+
+
+def test_tokens_of_a_question_are_embedded_one_by_one_without_special_ones():
+    tokenizer = tiny_tokenizer()
+    embedding = nn.Embedding(len(tokenizer), 7, dtype=torch.bfloat16)
+    ids = tokenizer("Is there a dog?", add_special_tokens=False).input_ids
+    vectors = token_embeddings("Is there a dog?", tokenizer, embedding)
+    assert torch.equal(vectors, embedding.weight[ids].float()) and vectors.dtype == torch.float32
+    assert not vectors.requires_grad
+    assert token_embeddings("", tokenizer, embedding).shape == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "wanted"),
+    [("max", [1, 0.6, 1, 0]), ("mean", [0.5, 0.6, 0.5, 0]), ("pooled", [0.8, 0.84, 0.6, 0])],
+)
+def test_the_cosines_with_several_nouns_are_pooled_as_the_settings_say(pooling, wanted):
+    features = torch.tensor([[2.0, 0, 0], [0.6, 0.6, math.sqrt(0.28)], [0, 5, 0], [-1, -1, 0]])
+    nouns = torch.tensor([[4.0, 0, 0], [0, 3, 0]])  # of other lengths, which count in the mean of "pooled" alone
+    result = relevance(features, nouns, pooling)
+    torch.testing.assert_close(result.cosine, torch.tensor(wanted), rtol=0, atol=1e-6)
+    stretched = ((result.cosine - result.cosine.min()) / (result.cosine.max() - result.cosine.min())).clamp_min(1e-6)
+    torch.testing.assert_close(result.combined, stretched)
+
+
+def test_cosines_are_not_stretched_and_never_negative():
+    features = torch.tensor([[1.0, 0], [1, 1], [-1, 0]])
+    result = relevance(features, torch.tensor([[1.0, 0]]))
+    assert result.cosine.tolist() == pytest.approx([1, math.sqrt(0.5), 0])
+    assert relevance(features, torch.zeros(0, 2)).cosine.tolist() == [0, 0, 0]
+
+
+def test_no_gradient_is_kept():
+    features, nouns = torch.randn(4, 3, requires_grad=True), torch.randn(2, 3, requires_grad=True)
+    result = relevance(features, nouns)
+    assert not (result.per_noun.requires_grad or result.combined.requires_grad or result.cosine.requires_grad)
+
+
+@pytest.mark.parametrize("pooling", ["max", "pooled"])
+def test_features_of_length_zero_have_no_cosine(pooling):
+    result = relevance(torch.zeros(2, 3), torch.ones(1, 3), pooling)
+    assert result.cosine.tolist() == [0, 0] and result.per_noun.tolist() == [[0, 0]]

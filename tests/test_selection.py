@@ -1,5 +1,7 @@
 """Greedy subspace expansion against LAPACK, against its definition, and by its properties."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -9,9 +11,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from resprune.errors import InputError
-from resprune.selection import Selection, greedy_from_gram, greedy_subspace
+from resprune.selection import Selection, gram_matrix, greedy_from_gram, greedy_subspace, select
 
 seeds = st.integers(0, 2**32 - 1)
+NO_WEIGHTS = r"^The weights must be finite and not negative, and so must their products with the energies\.$"
 reproducible = examples(derandomize=True, deadline=None, max_examples=60)
 
 
@@ -251,7 +254,8 @@ def test_no_budget_is_refused(k):
 def test_features_that_are_no_numbers_are_refused(value):
     features = matrix(6, 5)
     features[4, 2] = value
-    with pytest.raises(InputError, match="NaN or infinity"):
+    said = r"^The features hold NaN or infinity, or are too large for float32; give finite values\.$"
+    with np.errstate(all="raise"), pytest.raises(InputError, match=said):  # whatever the caller makes of overflow
         greedy_subspace(features, 2)
 
 
@@ -260,15 +264,24 @@ def test_features_that_are_no_numbers_are_refused(value):
     [
         (torch.ones(5), "6 tokens but weights"),
         (torch.ones(6, 1), "6 tokens but weights"),
-        (torch.tensor([1, 1, -1, 1, 1, 1.0]), "not negative"),
-        (torch.tensor([1, 1, torch.nan, 1, 1, 1]), "finite"),
-        (torch.tensor([1, 1, torch.inf, 1, 1, 1]), "finite"),
-        (torch.tensor([1, 1, 3e38, 1, 1, 1]), "finite"),
+        (torch.tensor([1, 1, -1, 1, 1, 1.0]), NO_WEIGHTS),
+        (torch.tensor([1, 1, torch.nan, 1, 1, 1]), NO_WEIGHTS),
+        (torch.tensor([1, 1, torch.inf, 1, 1, 1]), NO_WEIGHTS),
+        (torch.tensor([1, 1, 3e38, 1, 1, 1]), NO_WEIGHTS),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(weights, message):
-    with pytest.raises(InputError, match=message):
+    with np.errstate(all="raise"), pytest.raises(InputError, match=message):
         greedy_subspace(matrix(6, 5) * 9, 2, weights)
+
+
+def test_an_infinite_weight_of_nothing_is_refused_too():
+    features = matrix(6, 5)
+    features[2] = 0
+    weights = torch.ones(6)
+    weights[2] = torch.inf
+    with np.errstate(all="raise"), pytest.raises(InputError, match=NO_WEIGHTS):
+        greedy_subspace(features, 2, weights)
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (4,), (2, 3, 4)])
@@ -280,5 +293,51 @@ def test_features_of_another_shape_are_refused(shape):
 def test_gram_matrices_that_are_none_are_refused():
     with pytest.raises(InputError, match=r"give \[N, N\]"):
         greedy_from_gram(torch.ones(3, 4), 1)
-    with pytest.raises(InputError, match="NaN or infinity"):
+    with pytest.raises(InputError, match=r"^The Gram matrix holds NaN or infinity; give finite values\.$"):
         greedy_from_gram(torch.tensor([[1, torch.nan], [torch.nan, 1]]), 1)
+
+
+def test_without_weights_each_weighs_one_to_the_last_bit():
+    features = matrix(300, 200, seed=3)
+    plain, ones = greedy_subspace(features, 5), greedy_subspace(features, 5, torch.ones(300))
+    for name in ("order", "energy", "captured"):
+        assert torch.equal(getattr(plain, name), getattr(ones, name)), name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_weights_of_any_dtype_are_taken_in_float32(dtype):
+    features, weights = matrix(300, 200, seed=3), weights_of(300).to(dtype)
+    taken, known = greedy_subspace(features, 5, weights), greedy_subspace(features, 5, weights.float())
+    assert torch.equal(taken.order, known.order) and torch.equal(taken.energy, known.energy)
+
+
+def test_a_selection_is_where_its_features_are(monkeypatch):
+    made = select(np.eye(3, dtype=np.float32), 2, None, "meta")
+    assert made.indices.device.type == made.chosen.device.type == made.order.device.type == "meta"
+    where = []
+    monkeypatch.setattr("resprune.selection.select", lambda gram, k, weights, device: where.append(device))
+    greedy_subspace(matrix(4, 3), 2)
+    greedy_from_gram(torch.eye(3), 2)
+    assert where == [torch.device("cpu")] * 2
+
+
+def test_small_products_take_one_thread_and_large_ones_all(monkeypatch):
+    taken = []
+
+    def one_thread():
+        taken.append(1)
+        return nullcontext()
+
+    monkeypatch.setattr("resprune.selection.one_thread", one_thread)
+    features = matrix(10, 5)
+    for limit, threads in ((501, [1]), (500, []), (499, [])):  # of 10 x 10 x 5 products
+        monkeypatch.setattr("resprune.selection.MANY_PRODUCTS", limit)
+        taken.clear()
+        np.testing.assert_allclose(gram_matrix(features), features @ features.T, rtol=1e-6)
+        assert taken == threads
+
+
+def test_nothing_is_merged_where_everything_is_kept():
+    assert Selection.merging(torch.tensor([2, 0, 1]), torch.tensor([1, 2, 0])).merge is None
+    merge = Selection.merging(torch.tensor([2, 0]), torch.tensor([1, 0, 0])).merge
+    assert merge.tolist() == [[0, 0.5, 0.5], [1, 0, 0]]

@@ -2,7 +2,9 @@
 
 import logging
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
@@ -27,8 +29,17 @@ def keep_house(demo: gr.Blocks) -> None:
             if time.monotonic() - deleted >= every:
                 deleted = time.monotonic()
                 delete_files_created_by_app(demo, age)
+                delete_halves(Path(demo.app.uploaded_file_dir), age)
         except Exception as error:  # a set that changed while it was read, a file that went meanwhile
             log.warning("Uploads will be deleted at the next try: %s", error)
+
+
+def delete_halves(uploads: Path, age: float) -> None:
+    """Delete what there is of uploads that broke off or found the disk full ``age`` seconds ago; Gradio forgets it."""
+    for path in uploads.glob("tmp*"):
+        with suppress(OSError):  # somebody else's
+            if path.is_file() and time.time() - path.stat().st_mtime > age:
+                path.unlink()
 
 
 def forget_visitors(holder: StateHolder, age: float) -> None:

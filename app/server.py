@@ -8,10 +8,11 @@ from pathlib import Path
 import gradio as gr
 from gradio.route_utils import FnIndexInferError
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 
 from app import tools
+from app.failures import DISK, report
 from app.housekeeping import keep_house
 from app.limits import RequestLimit
 from app.operator import Operator
@@ -54,7 +55,7 @@ def launch(
             auth=list(operator.auth) if operator.auth else None,
             app_kwargs={
                 "middleware": [Middleware(RequestLimit)],
-                "exception_handlers": {FnIndexInferError: _no_endpoint},
+                "exception_handlers": {FnIndexInferError: _no_endpoint, OSError: _no_disk, ClientDisconnect: _left},
             },
             allowed_paths=[str(ASSETS / "examples")],
             footer_links=["api"],
@@ -97,3 +98,13 @@ def serve(demo: gr.Blocks, registry: Registry, mcp: bool = False) -> None:
 
 def _no_endpoint(request: Request, error: Exception) -> PlainTextResponse:
     return PlainTextResponse('There is no such endpoint; "Use via API" at the page\'s foot lists all.', 404)
+
+
+def _no_disk(request: Request, error: OSError) -> PlainTextResponse:
+    """What an upload gets that cannot be stored. What is left of it is not read, so the connection ends."""
+    return PlainTextResponse(report(error), 507 if error.errno in DISK else 500, {"connection": "close"})
+
+
+def _left(request: Request, error: ClientDisconnect) -> PlainTextResponse:
+    """For nobody: without it each upload that breaks off would fill the log with a page of trace."""
+    return PlainTextResponse("", 400)

@@ -126,7 +126,8 @@ def main() -> None:
     if name := engine():
         said = by_engine(name)
     else:
-        print("No container engine answers here; the steps of the Dockerfile are run without one.", file=sys.stderr)
+        if not os.environ.get(ALONE):
+            print("No container engine answers here; the steps of the Dockerfile are run without one.", file=sys.stderr)
         if shutil.which("unshare"):
             _leave_the_network()
         said = without_engine(options.python)

@@ -1,6 +1,7 @@
 """Visitors of a soak: each asks about pictures of their own, and notes what they got."""
 
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -68,6 +69,24 @@ def ask(client: Client, known: Known) -> Any:
     return client.submit(handle_file(known.path), known.question, KEEP, max_new_tokens=LENGTH, api_name="/answer")
 
 
+def broken_off(address: str, size: int) -> None:
+    """Begin an upload, send ``size`` bytes of a file that was announced as longer, and close the connection."""
+    where = httpx.URL(address)
+    begun = b'--x\r\nContent-Disposition: form-data; name="files"; filename="half.png"\r\n\r\n' + bytes(size)
+    lines = (
+        "POST /gradio_api/upload HTTP/1.1",
+        f"Host: {where.host}",
+        "Content-Type: multipart/form-data; boundary=x",
+        f"Content-Length: {2 * len(begun)}",
+        "\r\n",
+    )
+    with socket.create_connection((where.host, where.port), timeout=30) as connection:
+        connection.sendall("\r\n".join(lines).encode() + begun)
+        time.sleep(0.3)  # so that the server stores some of it
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)  # the server noticed
+
+
 def marker(figures: dict[str, Any]) -> str:
     """What only this picture under this question gives: which tokens were kept, in order."""
     return str(figures["kept"])
@@ -92,9 +111,9 @@ class Visitor(threading.Thread):
 
     def run(self) -> None:
         self._client = Client(self._address, verbose=False)
-        actions = (self._ask, self._halt, self._leave, self._bad, self._job)
+        actions = (self._ask, self._halt, self._leave, self._bad, self._cut, self._job)
         while time.monotonic() < self._until:
-            (action,) = self._random.choices(actions, weights=(60, 15, 10, 10, 5))
+            (action,) = self._random.choices(actions, weights=(58, 15, 10, 8, 4, 5))
             try:
                 action()
             except QueueError:
@@ -175,6 +194,11 @@ class Visitor(threading.Thread):
             self._log.count("bad upload refused")
         else:
             self._log.fault("a bad upload was answered")
+
+    def _cut(self) -> None:
+        """Upload the half of a picture."""
+        broken_off(self._address, 100_000)
+        self._log.count("upload broken off")
 
     def _job(self) -> None:
         """A job of Inspect many: begun, run, read and deleted."""

@@ -108,7 +108,7 @@ def _generate(self: PreTrainedModel, *args: Any, **kwargs: Any) -> ModelOutput |
     attachment: Attachment = self.resprune
     attachment.last = []
     if attachment.settings.method in METHODS and METHODS[attachment.settings.method].inside:
-        output, attachment.last = generate_inside(self, attachment.processor, attachment.settings, call, original)
+        output, attachment.last = generate_inside(self, attachment.settings, call, original)
         return output
     request = prepare(self, attachment.processor, attachment.settings, call)
     if request is None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
 from resprune.callers import setting
@@ -20,7 +20,6 @@ from resprune.settings import Settings
 
 def generate_inside(
     model: PreTrainedModel,
-    processor: ProcessorMixin,
     settings: Settings,
     call: dict[str, Any],
     original: Callable[..., ModelOutput | torch.Tensor],

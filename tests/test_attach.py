@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 from tiny import IMAGE, QUESTION, answer, picture, tiny_llava
-from transformers import DynamicCache
+from transformers import DynamicCache, GenerationConfig
 
 import resprune
 
@@ -116,6 +116,15 @@ class TestPassingThrough:
         resprune.attach(model, processor, keep=9)
         assert torch.equal(answer(model, inputs), plain)
         assert model.resprune.last == []
+
+    def test_a_prompt_without_any_name_is_untouched(self, tiny):
+        model, processor = tiny
+        ids = processor.tokenizer("USER: Is there a dog? ASSISTANT:", return_tensors="pt").input_ids
+        config = GenerationConfig(max_new_tokens=5, do_sample=False)
+        plain = model.generate(ids, config)
+        resprune.attach(model, processor, keep=9)
+        assert torch.equal(model.generate(ids, config), plain)
+        assert torch.equal(model.generate(inputs=ids, generation_config=config), plain)
 
     def test_last_is_that_of_the_latest_call(self, attached, tiny, inputs):
         answer(attached, inputs)

@@ -2,8 +2,11 @@
 
 import copy
 import io
+import os
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -13,10 +16,11 @@ from gradio.state_holder import SessionState, StateHolder
 from tiny import picture
 
 from app import housekeeping
-from app.housekeeping import OFTEN, forget_visitors, keep_house
+from app.housekeeping import OFTEN, delete_halves, forget_visitors, keep_house
 from app.page import build
 from app.registry import Registry
 from app.server import MOST_VISITORS, launch
+from checks.soak_visitors import broken_off
 
 HOUR = 3600
 
@@ -88,13 +92,29 @@ def test_a_programs_calls_leave_nothing(demo: gr.Blocks, holder: StateHolder) ->
     assert not holder.session_data and not holder.time_last_used
 
 
+def test_the_half_of_an_upload_is_deleted(demo: gr.Blocks) -> None:
+    folder = Path(demo.app.uploaded_file_dir)
+    before = set(folder.glob("tmp*"))
+    for _ in range(2):
+        broken_off(demo.local_url, 1000)
+    until = time.monotonic() + 20
+    while len(halves := set(folder.glob("tmp*")) - before) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    old, new = halves
+    os.utime(old, (time.time() - HOUR - 60,) * 2)
+    delete_halves(folder, HOUR)
+    assert not old.exists() and new.exists()
+    new.unlink()
+
+
 def test_there_are_never_more_than_the_page_has_room_for(holder: StateHolder) -> None:
     assert holder.capacity == MOST_VISITORS
 
 
-def test_it_goes_on_after_an_upload_came_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_goes_on_after_an_upload_came_in_between(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Gradio's own task ends for good with the first error."""
-    page, calls = SimpleNamespace(is_running=True, delete_cache=(0, 7), state_holder=None), []
+    app = SimpleNamespace(uploaded_file_dir=tmp_path)
+    page, calls = SimpleNamespace(is_running=True, delete_cache=(0, 7), state_holder=None, app=app), []
 
     def deleting(demo: object, age: int) -> None:
         calls.append(age)

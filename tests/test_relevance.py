@@ -237,3 +237,28 @@ def test_no_gradient_is_kept():
 def test_features_of_length_zero_have_no_cosine(pooling):
     result = relevance(torch.zeros(2, 3), torch.ones(1, 3), pooling)
     assert result.cosine.tolist() == [0, 0] and result.per_noun.tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean", "pooled"])
+def test_the_length_of_features_plays_no_part(pooling):
+    features, nouns = torch.randn(20, 8), torch.randn(3, 8)
+    result, short = relevance(features, nouns, pooling), relevance(features / 1000, nouns, pooling)
+    for name in ("per_noun", "cosine", "combined"):
+        torch.testing.assert_close(getattr(short, name), getattr(result, name), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean", "pooled"])
+@pytest.mark.parametrize("count", [0, 2])
+def test_relevance_is_where_the_features_are(pooling, count):
+    result = relevance(torch.ones(4, 3, device="meta"), torch.ones(count, 3), pooling)
+    assert {values.device.type for values in (result.per_noun, result.cosine, result.combined)} == {"meta"}
+
+
+def test_embeddings_are_where_the_models_are():
+    tokenizer = tiny_tokenizer()
+    embedding = nn.Embedding(len(tokenizer), 7, device="meta")
+    given = []
+    embedding.register_forward_pre_hook(lambda _, arguments: given.append(arguments[0].device.type))
+    assert noun_embeddings([Noun("dog", "dog")], tokenizer, embedding).device.type == "meta"
+    assert token_embeddings("a dog", tokenizer, embedding).device.type == "meta"
+    assert given == ["meta", "meta"]

@@ -1,16 +1,16 @@
-"""Files that a visitor takes along: made on the click, and gone within the hour."""
+"""Files that a visitor takes along: made on the click, and deleted like uploads."""
 
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 PREFIX = "resprune-download-"
-SECONDS = 3600
 # The browser fetches what the hidden button holds when it is clicked, so it is clicked once it holds the new file.
 FETCH = "(file) => {{ setTimeout(() => document.querySelector('#{0}-file')?.click(), 100) }}"
 
@@ -33,14 +33,19 @@ def save_button(label: str, elem_id: str, write: Callable[..., str], inputs: Any
     return button
 
 
+def delete_old(age: float) -> None:
+    """Delete what :func:`download` wrote more than ``age`` seconds ago."""
+    for old in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+        with suppress(OSError):  # gone meanwhile
+            if time.time() - old.stat().st_mtime > age:
+                shutil.rmtree(old, ignore_errors=True)
+
+
 def download(name: str, text: str) -> str:
     """Write ``text`` into a new folder under the name that the visitor's browser will use; returns the path.
 
-    Gradio makes a copy of its own and deletes that by its own clock, so old folders can go.
+    Gradio makes a copy of its own, which is deleted as uploads are.
     """
-    for old in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
-        if time.time() - old.stat().st_mtime > SECONDS:
-            shutil.rmtree(old, ignore_errors=True)
     path = Path(tempfile.mkdtemp(prefix=PREFIX)) / name
     path.write_text(text, encoding="utf-8", newline="")
     return str(path)

@@ -1,4 +1,4 @@
-"""What must go while the page is served: old uploads, and what Gradio remembers of visitors who left."""
+"""What must go while the page is served: old files, and what Gradio remembers of visitors who left."""
 
 import logging
 import time
@@ -10,12 +10,14 @@ import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
 from gradio.state_holder import SessionState, StateHolder
 
+from app import downloads
+
 OFTEN = 60.0  # seconds between two looks at the visitors
 log = logging.getLogger(__name__)
 
 
 def keep_house(demo: gr.Blocks) -> None:
-    """Delete old uploads as ``demo.delete_cache`` says, and forget visitors, while the page is served.
+    """Delete old files as ``demo.delete_cache`` says, and forget visitors, while the page is served.
 
     Gradio deletes uploads too, until one comes while it looks through them: then it stops for good, and says nothing.
     Here the next time is simply another try.
@@ -30,8 +32,9 @@ def keep_house(demo: gr.Blocks) -> None:
                 deleted = time.monotonic()
                 delete_files_created_by_app(demo, age)
                 delete_halves(Path(demo.app.uploaded_file_dir), age)
+                downloads.delete_old(age)
         except Exception as error:  # a set that changed while it was read, a file that went meanwhile
-            log.warning("Uploads will be deleted at the next try: %s", error)
+            log.warning("Old files will be deleted at the next try: %s", error)
 
 
 def delete_halves(uploads: Path, age: float) -> None:

@@ -25,7 +25,7 @@ TABS = {"Sweep": build_sweep, "Inspect many": build_inspect, "Stories": story_ta
 
 def build(registry: Registry) -> gr.Blocks:
     """The demo, on the model of ``registry``."""
-    with Page(title="ResPrune", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as demo:
+    with Page(title="ResPrune", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as demo:
         session = gr.State(Session())
         with gr.Row(elem_id="top"):
             gr.HTML(f"<h1>ResPrune</h1><p>{ABOUT}</p>{HELP.read_text()}", elem_id="about", apply_default_css=False)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from tiny import picture, tiny_llava
@@ -120,6 +122,21 @@ def test_a_full_disk_is_said_and_leaves_no_half_of_a_job(
 
 def full(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_an_upload_that_the_disk_does_not_take_is_said_and_the_next_is_stored(address: str) -> None:
+    """Refused by the system itself: for a moment this process may write no file beyond 100 kB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    given = {"files": ("large.png", bytes(300_000))}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        told = httpx.post(f"{address}gradio_api/upload", files=given, timeout=60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert told.status_code == 507
+    assert told.text == NO_ROOM.replace("No space left on device", "File too large")
+    (path,) = httpx.post(f"{address}gradio_api/upload", files=given, timeout=60).json()
+    assert Path(path).stat().st_size == 300_000
 
 
 def test_a_full_disk_keeps_a_report_and_the_next_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:

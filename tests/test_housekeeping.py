@@ -124,6 +124,7 @@ def test_it_goes_on_after_an_upload_came_in_between(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(housekeeping, "forget_visitors", lambda holder, age: None)
     monkeypatch.setattr(housekeeping, "delete_files_created_by_app", deleting)
+    monkeypatch.setattr(housekeeping.downloads, "delete_old", lambda age: None)
     keep_house(page)
     assert calls == [7, 7]
 

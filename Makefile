@@ -115,7 +115,7 @@ lmms-check:
 # Workers and replicas on Ray, which needs many packages of its own: in an environment apart from this one.
 scale-check:
 	$(PYTHON) -m venv .venv-scale
-	.venv-scale/bin/python -m pip install --quiet -e '.[scale]' 'pytest>=9' 'openai>=2'
+	.venv-scale/bin/python -m pip install --quiet -e '.[scale]' 'pytest>=9' 'openai>=2' httpx
 	.venv-scale/bin/python -m pytest tests/test_shared_study.py tests/test_serve.py tests/test_serve_parts.py
 
 # Twenty users for ten minutes, and what must hold meanwhile and afterwards.

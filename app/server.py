@@ -19,6 +19,7 @@ from app.operator import Operator
 from app.registry import Registry
 from app.scenes import ASSETS
 from app.theme import theme
+from resprune.heap import limit_arenas
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("page.css", "asking.css", "map.css", "answers.css", "sweep.css", "inspect.css", "stories.css")
@@ -38,6 +39,7 @@ def launch(
         SystemExit: if there cannot be an MCP server, or a setting of :class:`app.operator.Operator` cannot be read.
     """
     operator = Operator.of_environment()
+    limit_arenas()
     with tools.alone(demo) if mcp else nullcontext():
         _, address, _ = demo.launch(
             server_name=host,

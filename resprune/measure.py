@@ -1,6 +1,5 @@
 """What an answer costs: synchronised clocks, exact KV-cache bytes, peak memory."""
 
-import ctypes
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,8 @@ from typing import Any, Self
 
 import torch
 from transformers import Cache
+
+from resprune.heap import trim_heap
 
 SAMPLING_SECONDS = 0.005
 
@@ -139,7 +140,7 @@ class PeakMemory:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         elif self._device.type == "cpu":
-            _trim_heap()
+            trim_heap()
             self._start = _status_bytes("VmRSS")
             self._sampler = None if self._start is None or _reset_high_water() else _Sampler()
         return self
@@ -188,11 +189,3 @@ def _reset_high_water() -> bool:
     except OSError:
         return False
     return True
-
-
-def _trim_heap() -> None:
-    """Give the C library's free pages back to the system, where it can (glibc)."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):
-        return

@@ -142,7 +142,7 @@ class Prompt:
             input_ids=self.ids[:, -1:],
             attention_mask=self.ids.new_ones(1, length + 1),
             position_ids=self.positions[:, -1:],
-            past_key_values=self.cache,
+            cache=self.cache,
         )
         self.cache.crop(-1)
 
@@ -157,7 +157,7 @@ class Prompt:
 
     def _forward(self, **inputs: Any) -> Cache:
         with carried(self.model, self.bias, self.route or MASKED):
-            return self.model(**inputs, use_cache=True, logits_to_keep=1).past_key_values
+            return self.model(**inputs, use_cache=True, logits_to_keep=1).cache
 
 
 def timed(work: Callable[[], object], device: torch.device, cpu_time: bool) -> float:

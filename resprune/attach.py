@@ -24,6 +24,8 @@ from resprune.settings import Keep, Settings
 
 __all__ = ["Attachment", "attach", "detach", "encode", "pruned"]
 
+_OTHER_NAMES = {"inputs": "input_ids", "past_key_values": "cache", "cache_params": "cache"}  # of generate's arguments
+
 
 @dataclass
 class Attachment:
@@ -103,8 +105,9 @@ def _generate(self: PreTrainedModel, *args: Any, **kwargs: Any) -> ModelOutput |
     original = types.MethodType(type(self).generate, self)
     call = dict(inspect.signature(original).bind(*args, **kwargs).arguments)
     call |= call.pop("kwargs", {})
-    if call.get("inputs") is not None:
-        call["input_ids"] = call.pop("inputs")
+    for name, plain in _OTHER_NAMES.items():
+        if call.get(name) is not None and call.get(plain) is None:
+            call[plain] = call.pop(name)
     attachment: Attachment = self.resprune
     attachment.last = []
     if attachment.settings.method in METHODS and METHODS[attachment.settings.method].inside:

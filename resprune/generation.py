@@ -98,7 +98,7 @@ class Generation:
                 )
                 self.end_ms = now_ms(device)
             self.prefill_ms, self.peak_bytes = prefill.ms, memory.bytes
-            self.kv_bytes = kv_bytes(output.past_key_values)
+            self.kv_bytes = kv_bytes(output.cache)
             self._events.put(None)
         except BaseException as error:  # whatever it is, it belongs to the thread that waits for the answer
             self._events.put(explained(error))

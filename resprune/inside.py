@@ -33,7 +33,7 @@ def generate_inside(
     """
     if not concerns_us(model, call):
         return original(**call), []
-    if earlier_prompt(call) or (call.get("past_key_values") is not None and call["past_key_values"].get_seq_length()):
+    if earlier_prompt(call) or (call.get("cache") is not None and call["cache"].get_seq_length()):
         raise InputError(f"A call with {settings.method!r} cannot go on from a KV cache; give the whole prompt.")
     if setting(model, call, "prefill_chunk_size"):
         raise InputError(

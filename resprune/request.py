@@ -70,7 +70,7 @@ def prepare(
 
 def remember(request: Request, output: ModelOutput | torch.Tensor) -> None:
     """Note on the KV cache what is in it, so that a later call can go on from it, or from a copy of it."""
-    for cache in (request.call.get("past_key_values"), getattr(output, "past_key_values", None)):
+    for cache in (request.call.get("cache"), getattr(output, "cache", None)):
         if cache is not None:
             setattr(cache, _ON_CACHE, request.cached)
 
@@ -104,7 +104,7 @@ def encoded_images(call: dict[str, Any]) -> ModelOutput | None:
 
 def earlier_prompt(call: dict[str, Any]) -> Cached | None:
     """The shortened prompt that filled the cache from which a call goes on."""
-    cache = call.get("past_key_values")
+    cache = call.get("cache")
     return getattr(cache, _ON_CACHE, None) if cache is not None and cache.get_seq_length() else None
 
 
@@ -184,7 +184,7 @@ def _bias(mass: torch.Tensor, shortened: Shortened, cached: int, earlier: Cached
 
 def _in_cache(call: dict[str, Any]) -> torch.Tensor:
     """``[B, P]`` columns of the caller's prompt that the KV cache of a call holds, on the CPU."""
-    ids, cache, earlier = call["input_ids"], call.get("past_key_values"), earlier_prompt(call)
+    ids, cache, earlier = call["input_ids"], call.get("cache"), earlier_prompt(call)
     entries = 0 if cache is None else int(cache.get_seq_length())
     if earlier is None:
         return torch.arange(entries).expand(len(ids), -1)

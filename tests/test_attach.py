@@ -141,8 +141,12 @@ class TestPassingThrough:
 
     def test_an_empty_cache_is_filled_with_the_kept_tokens(self, attached, inputs):
         cache = DynamicCache()
-        assert torch.equal(answer(attached, inputs, past_key_values=cache), answer(attached, inputs))
+        assert torch.equal(answer(attached, inputs, cache=cache), answer(attached, inputs))
         assert cache.get_seq_length() == inputs["input_ids"].shape[1] - TOKENS + 9 + 4
+
+    def test_a_prompt_given_twice_is_refused_by_generate(self, attached, inputs):
+        with pytest.raises(ValueError, match="were passed alongside"):
+            attached.generate(inputs["input_ids"], **inputs, max_new_tokens=4)
 
     def test_an_assistant_model_is_refused(self, attached, inputs):
         with pytest.raises(resprune.InputError, match="assistant_model"):

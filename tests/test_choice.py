@@ -220,14 +220,14 @@ class TestAttached:
         inputs = prompt_inputs(processor, PROMPTS["batch with padding"])
         more = processor.tokenizer("USER: And now? ASSISTANT:", add_special_tokens=False, return_tensors="pt").input_ids
         with resprune.pruned(model, processor, keep=9, mass=True, alpha=0):  # whatever the question, the same choice
-            cache = generate(model, inputs).past_key_values
+            cache = generate(model, inputs).cache
             ids = torch.cat([generate(model, inputs).sequences, more.expand(2, -1)], dim=1)
             new = ids.shape[1] - inputs["input_ids"].shape[1]
             mask = torch.nn.functional.pad(inputs["attention_mask"], (0, new), value=1)
             longer = {"input_ids": ids, "attention_mask": mask}
             forgetful = copy.deepcopy(cache)
             forgetful._resprune_prompt = dataclasses.replace(cache._resprune_prompt, bias=None)
-            again, forgot = (generate(model, longer | {"past_key_values": past}) for past in (cache, forgetful))
+            again, forgot = (generate(model, longer | {"cache": past}) for past in (cache, forgetful))
             whole = generate(model, inputs | longer)
         assert difference(again, whole) < 1e-4
         assert difference(forgot, whole) > 1e-2

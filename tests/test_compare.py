@@ -276,7 +276,7 @@ def test_half_a_character_is_never_shown(tiny):
         streamer.put(torch.zeros(1, 5, dtype=torch.long))
         for token in ids:
             streamer.put(torch.tensor([token]))
-        return type("Output", (), {"past_key_values": type("Cache", (), {"layers": []})})
+        return type("Output", (), {"cache": type("Cache", (), {"layers": []})})
 
     with Generation(generate, model, processor.tokenizer, {}, len(ids), threading.Event()) as generation:
         texts = list(generation)

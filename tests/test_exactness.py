@@ -235,15 +235,28 @@ class TestChat:
         given = {"input_ids": ids, "attention_mask": hidden, "position_ids": positions_of(mask), "pixel_values": pixels}
         return generate(model, given)
 
+    @pytest.mark.parametrize("name", ["cache", "past_key_values", "cache_params"])
+    def test_the_cache_by_each_of_its_names(self, chat, name):
+        model, _, inputs, first, ids, mask, hidden = chat
+        second = generate(model, {"input_ids": ids, "attention_mask": mask, name: first.cache})
+        masked = self.masked(model, inputs, ids, mask, hidden)
+        assert torch.equal(second.sequences, masked.sequences)
+        assert difference(second, masked) < 1e-4
+
+    def test_of_two_caches_the_one_by_the_new_name_counts(self, chat):
+        model, _, inputs, first, ids, mask, hidden = chat
+        given = {"input_ids": ids, "attention_mask": mask, "cache": first.cache, "past_key_values": DynamicCache()}
+        assert difference(generate(model, given), self.masked(model, inputs, ids, mask, hidden)) < 1e-4
+
     def test_all_tokens_given_again(self, chat):
         model, _, inputs, first, ids, mask, hidden = chat
-        cache = copy.deepcopy(first.past_key_values)
-        for past in (first.past_key_values, cache):
-            second = generate(model, {"input_ids": ids, "attention_mask": mask, "past_key_values": past})
+        cache = copy.deepcopy(first.cache)
+        for past in (first.cache, cache):
+            second = generate(model, {"input_ids": ids, "attention_mask": mask, "cache": past})
             assert model.resprune.last == []
         third_ids = torch.cat([second.sequences, ids[:, -4:]], dim=1)
         third_mask = torch.nn.functional.pad(mask, (0, third_ids.shape[1] - mask.shape[1]), value=1)
-        third = generate(model, {"input_ids": third_ids, "attention_mask": third_mask, "past_key_values": cache})
+        third = generate(model, {"input_ids": third_ids, "attention_mask": third_mask, "cache": cache})
         masked = self.masked(model, inputs, ids, mask, hidden)
         assert torch.equal(second.sequences, masked.sequences)
         assert difference(second, masked) < 1e-4
@@ -252,9 +265,9 @@ class TestChat:
 
     def test_only_new_tokens_given(self, chat):
         model, _, inputs, first, ids, mask, hidden = chat
-        past = first.past_key_values
+        past = first.cache
         start = inputs["input_ids"].shape[1] + ANSWER["max_new_tokens"] - 1  # the last token is not in the cache
-        second = generate(model, {"input_ids": ids[:, start:], "attention_mask": mask, "past_key_values": past})
+        second = generate(model, {"input_ids": ids[:, start:], "attention_mask": mask, "cache": past})
         masked = self.masked(model, inputs, ids, mask, hidden)
         assert torch.equal(second.sequences, masked.sequences[:, start:])
         assert difference(second, masked) < 1e-4
@@ -270,8 +283,8 @@ class TestChat:
             ids = torch.cat([first.sequences, more], dim=1)
             new = ids.shape[1] - inputs["input_ids"].shape[1]
             mask = torch.nn.functional.pad(inputs["attention_mask"], (0, new), value=1)
-            ids = ids[:, first.past_key_values.get_seq_length() :] if new_only else ids
-            given = {"input_ids": ids, "attention_mask": mask, "past_key_values": first.past_key_values}
+            ids = ids[:, first.cache.get_seq_length() :] if new_only else ids
+            given = {"input_ids": ids, "attention_mask": mask, "cache": first.cache}
             return generate(model, given, repetition_penalty=1.5, output_scores=True)
 
         plain = second_turn()
@@ -289,7 +302,7 @@ class TestChat:
         new = ids.shape[1] - hidden.shape[1]
         mask = torch.nn.functional.pad(inputs["attention_mask"].repeat_interleave(2, dim=0), (0, new), value=1)
         hidden = torch.nn.functional.pad(hidden, (0, new), value=1)
-        given = {"input_ids": ids, "attention_mask": mask, "past_key_values": first.past_key_values}
+        given = {"input_ids": ids, "attention_mask": mask, "cache": first.cache}
         second = generate(model, given)
         inputs = inputs | {"pixel_values": inputs["pixel_values"].repeat_interleave(2, dim=0)}
         masked = self.masked(model, inputs, ids, mask, hidden)
@@ -304,7 +317,7 @@ class TestChat:
         added = torch.cat([added, blank[:, : added.shape[1]]])  # the other row asks without an image
         ids = torch.cat([ids, added], dim=1)
         mask = torch.nn.functional.pad(mask, (0, added.shape[1]), value=1)
-        given = {"input_ids": ids, "attention_mask": mask, "past_key_values": first.past_key_values}
+        given = {"input_ids": ids, "attention_mask": mask, "cache": first.cache}
         second = generate(model, given | {"pixel_values": new["pixel_values"]})
         assert [result.tokens_kept for result in model.resprune.last] == [9]
 
@@ -321,29 +334,29 @@ class TestChat:
         inputs = prompt_inputs(processor, PROMPTS["one image"])
         with resprune.pruned(model, processor, keep=9):
             first = generate(model, inputs)
-            first.past_key_values.crop(3 - first.past_key_values.get_seq_length())
-            second = generate(model, inputs | {"past_key_values": first.past_key_values})
+            first.cache.crop(3 - first.cache.get_seq_length())
+            second = generate(model, inputs | {"cache": first.cache})
             assert [result.tokens_kept for result in model.resprune.last] == [9]
         assert torch.equal(second.sequences, first.sequences)
         assert difference(second, first) < 1e-4
 
     def test_a_cache_cut_inside_an_image_is_refused(self, chat):
         model, _, inputs, first, _, _, _ = chat
-        first.past_key_values.crop(12 - first.past_key_values.get_seq_length())
+        first.cache.crop(12 - first.cache.get_seq_length())
         with pytest.raises(resprune.InputError, match="inside a pruned image"):
-            generate(model, inputs | {"past_key_values": first.past_key_values})
+            generate(model, inputs | {"cache": first.cache})
 
     def test_a_cache_of_the_plain_model(self, tiny):
         model, processor = tiny
         inputs = prompt_inputs(processor, PROMPTS["one image"])
         cache = DynamicCache()
-        first = generate(model, inputs, past_key_values=cache)
+        first = generate(model, inputs, cache=cache)
         new = processor(images=[picture(7)], text=f"USER: <image>\n{QUESTIONS[1]} ASSISTANT:", return_tensors="pt")
         added = new["input_ids"][:, 1:]
         ids = torch.cat([first.sequences, added], dim=1)
         mask = torch.ones_like(ids)
         with resprune.pruned(model, processor, keep=9):
-            given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache}
+            given = {"input_ids": ids, "attention_mask": mask, "cache": cache}
             second = generate(model, given | {"pixel_values": new["pixel_values"]})
             results = model.resprune.last
         tail = hidden_mask({"input_ids": added, "attention_mask": torch.ones_like(added)}, results)
@@ -353,7 +366,7 @@ class TestChat:
 
     def test_a_cache_of_which_nothing_is_known_is_told_apart(self, chat):
         model, _, inputs, first, ids, mask, hidden = chat
-        given = {"input_ids": ids, "attention_mask": mask, "past_key_values": first.past_key_values}
-        del first.past_key_values._resprune_prompt
+        given = {"input_ids": ids, "attention_mask": mask, "cache": first.cache}
+        del first.cache._resprune_prompt
         second = generate(model, given)
         assert difference(second, self.masked(model, inputs, ids, mask, hidden)) > 1e-2

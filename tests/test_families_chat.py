@@ -48,7 +48,7 @@ class TestChat:
             more = processor.tokenizer(MORE, add_special_tokens=False, return_tensors="pt").input_ids
             ids = torch.cat([first.sequences, more], dim=1)
             given = {name: longer(model, inputs, ids)[name] for name in ("input_ids", "attention_mask")}
-            second = ask(model, {**given, "past_key_values": first.past_key_values})
+            second = ask(model, {**given, "cache": first.cache})
             assert model.resprune.last == []
         return ids, second, pad(mask, (0, ids.shape[1] - mask.shape[1]), value=1)
 
@@ -83,7 +83,7 @@ class TestChat:
             results = model.resprune.last
             ids = torch.cat([first.sequences, other["input_ids"]], dim=1)
             given = longer(model, inputs, ids) | {name: other[name] for name in joined(family, inputs, other)}
-            second = ask(model, {**given, "past_key_values": first.past_key_values})
+            second = ask(model, {**given, "cache": first.cache})
             results = results + model.resprune.last
         whole = longer(model, inputs, ids) | joined(family, inputs, other)
         assert len(results) == 2

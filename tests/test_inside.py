@@ -127,10 +127,10 @@ def test_what_cannot_be_watched_is_refused(deep):
     model, processor = deep
     inputs = prompt_inputs(processor, PROMPTS["one image"])
     cache = DynamicCache(config=model.config.get_text_config())
-    generate(model, inputs, past_key_values=cache)
+    generate(model, inputs, cache=cache)
     with resprune.pruned(model, processor, keep=BUDGET, method="fastv"):
         with pytest.raises(InputError, match="cannot go on from a KV cache"):
-            generate(model, inputs, past_key_values=cache)
+            generate(model, inputs, cache=cache)
         with pytest.raises(InputError, match="in chunks"):
             generate(model, inputs, prefill_chunk_size=5)
     assert difference(generate(model, inputs), generate(model, inputs)) == 0

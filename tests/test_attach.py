@@ -144,6 +144,14 @@ class TestPassingThrough:
         assert torch.equal(answer(attached, inputs, cache=cache), answer(attached, inputs))
         assert cache.get_seq_length() == inputs["input_ids"].shape[1] - TOKENS + 9 + 4
 
+    def test_a_prompt_given_as_inputs_is_pruned_too(self, attached, inputs):
+        rest = dict(inputs)
+        ids = rest.pop("input_ids")
+        assert torch.equal(answer(attached, rest | {"inputs": ids}), answer(attached, inputs))
+        assert len(attached.resprune.last) == 1
+        assert torch.equal(attached.generate(ids, **rest, max_new_tokens=4)[:, :-4], ids)
+        assert attached.resprune.last[0].tokens_kept == 9
+
     def test_a_prompt_given_twice_is_refused_by_generate(self, attached, inputs):
         with pytest.raises(ValueError, match="were passed alongside"):
             attached.generate(inputs["input_ids"], **inputs, max_new_tokens=4)

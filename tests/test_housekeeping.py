@@ -2,6 +2,7 @@
 
 import copy
 import io
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -105,6 +106,19 @@ def test_the_half_of_an_upload_is_deleted(demo: gr.Blocks) -> None:
     delete_halves(folder, HOUR)
     assert not old.exists() and new.exists()
     new.unlink()
+
+
+def test_an_upload_that_breaks_off_leaves_no_trace_in_the_log(
+    demo: gr.Blocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger("uvicorn.error")  # it does not propagate
+    log.addHandler(caplog.handler)
+    try:
+        broken_off(demo.local_url, 1000)
+        assert httpx.get(demo.local_url, timeout=60).status_code == 200
+    finally:
+        log.removeHandler(caplog.handler)
+    assert caplog.records == []
 
 
 def test_there_are_never_more_than_the_page_has_room_for(holder: StateHolder) -> None:

@@ -12,7 +12,7 @@ STAGES = ("encode", "select", "prefill", "decode")
 OPACITY = {"encode": 0.3, "select": 1.0, "prefill": 1.0, "decode": 0.3}
 PATTERNS = {"encode": "", "select": "x", "prefill": "", "decode": "/"}
 GREY = "#6b7480"
-NO_CLICKS = {"itemclick": False, "itemdoubleclick": False}
+GRID = {"gridcolor": "rgba(128,128,128,.2)", "zeroline": False}
 HEIGHT = 190
 MOST_POINTS = 200  # of a curve: more are not seen
 
@@ -21,6 +21,12 @@ def stages(answer: Any) -> dict[str, float]:
     """Milliseconds of each stage of an answer; decode is what remains of the total."""
     spent = {"encode": answer.encode_ms, "select": answer.select_ms, "prefill": answer.prefill_ms}
     return spent | {"decode": max(0.0, answer.total_ms - sum(spent.values()))}
+
+
+def stages_legend() -> str:
+    """What is what in a bar of stages, as HTML: plotly's own legend stays where it was when a window is resized."""
+    stages = "".join(f'<li class="{stage}"><i></i>{stage}</li>' for stage in STAGES)
+    return f'<ul class="stages">{stages}</ul>'
 
 
 def times(full: Any, pruned: Any) -> go.Figure:
@@ -34,7 +40,6 @@ def times(full: Any, pruned: Any) -> go.Figure:
             y=rows,
             x=values,
             name=stage,
-            showlegend=False,
             orientation="h",
             text=[duration(v) if v else "" for v in values],
             textposition="inside",
@@ -44,17 +49,7 @@ def times(full: Any, pruned: Any) -> go.Figure:
             marker=_marker(stage, PRUNED, FULL),
             textfont={"color": "white"} if OPACITY[stage] == 1 else None,
         )
-        # The legend names stages, not sides, so its samples are grey.
-        figure.add_bar(y=rows[:1], x=[None], name=stage, orientation="h", marker=_marker(stage, GREY))
-    legend = {
-        "orientation": "h",
-        "x": 0,
-        "y": 1.02,
-        "yanchor": "bottom",
-        "traceorder": "normal",
-        "entrywidth": 62,
-    } | NO_CLICKS
-    return _styled(figure, barmode="stack", bargap=0.35, legend=legend, uniformtext={"minsize": 11, "mode": "hide"})
+    return styled(figure, barmode="stack", bargap=0.35, uniformtext={"minsize": 11, "mode": "hide"})
 
 
 def memory(full: Any, pruned: Any) -> go.Figure:
@@ -71,9 +66,8 @@ def memory(full: Any, pruned: Any) -> go.Figure:
         textangle=0,
         hovertemplate="%{y}<br>%{text}<extra></extra>",
         marker={"color": [PRUNED, FULL], "line": {"width": 0}},
-        showlegend=False,
     )
-    return _styled(figure, bargap=0.35, xaxis={"nticks": 4})
+    return styled(figure, bargap=0.35, xaxis={"nticks": 4})
 
 
 def energy(captured: list[float] | None, budget: int) -> go.Figure | None:
@@ -94,7 +88,6 @@ def energy(captured: list[float] | None, budget: int) -> go.Figure | None:
         y=shares,
         mode="lines",
         line=line,
-        showlegend=False,
         hovertemplate="%{x} tokens: %{y:.1%}<extra></extra>",
     )
     figure.add_scatter(
@@ -103,7 +96,6 @@ def energy(captured: list[float] | None, budget: int) -> go.Figure | None:
         mode="markers",
         marker={"color": PRUNED, "size": 11, "line": {"color": "white", "width": 2}},
         hoverinfo="skip",
-        showlegend=False,
         cliponaxis=False,
     )
     left = k * k < total  # in the left half of a logarithmic axis
@@ -116,16 +108,15 @@ def energy(captured: list[float] | None, budget: int) -> go.Figure | None:
         xshift=7 if left else -7,
     )
     drop = {"type": "line", "x0": k, "x1": k, "y0": 0, "y1": captured[k - 1]}
-    return _styled(
+    return styled(
         figure,
         xaxis={"type": "log", "range": [-0.03, log10(total) + 0.03], "tickvals": _ticks(total)},
         yaxis={
             "range": [0, 1.06],
             "tickformat": ".0%",
             "nticks": 4,
-            "gridcolor": "rgba(128,128,128,.2)",
-            "zeroline": False,
-        },
+        }
+        | GRID,
         shapes=[drop | {"line": {"dash": "dot", "width": 1.5, "color": GREY}}],
     )
 
@@ -140,11 +131,12 @@ def _rows(full: Any, pruned: Any) -> list[str]:
     return [f"Pruned · {pruned.tokens_kept}", f"Full · {full.tokens_kept}"]  # plotly draws the first row lowest
 
 
-def _styled(figure: go.Figure, **layout: Any) -> go.Figure:
+def styled(figure: go.Figure, **layout: Any) -> go.Figure:
     """The look that the charts share."""
-    axis = {"nticks": 5, "tickangle": 0, "zeroline": False, "gridcolor": "rgba(128,128,128,.2)", "automargin": True}
+    axis = {"nticks": 5, "tickangle": 0, "automargin": True} | GRID
     figure.update_layout(
-        height=HEIGHT,
+        height=layout.pop("height", HEIGHT),
+        showlegend=False,
         margin={"l": 0, "r": 12, "t": 26, "b": 0},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

@@ -7,6 +7,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from app import handlers, starting
+from app.charts import stages_legend
 from app.handlers import Shown
 from app.question_side import QuestionSide, build_question_side
 from app.registry import Registry
@@ -70,23 +71,28 @@ def build_comparison(registry: Registry, session: gr.State, quantization: gr.Dro
     return Comparison(left.picture, left.question, left.options, session, outputs, done)
 
 
+def chart_card(elem_id: str, title: str, unit: str, legend: str = "", figure: Any = None) -> gr.Plot:
+    """A chart under a title, in a card of its own; ``legend`` is HTML."""
+    with gr.Column(elem_id=f"{elem_id}-card", elem_classes="card", min_width=200):
+        gr.HTML(f"<header><h2>{title} <span>{unit}</span></h2>{legend}</header>", apply_default_css=False)
+        return gr.Plot(figure, show_label=False, container=False, elem_id=elem_id, elem_classes="chart")
+
+
 def _answer_side(start: Shown) -> dict[str, gr.components.Component]:
     """The right side: verdict, panels, where they differ, charts; by the name of what fills them."""
 
     def html(name: str, elem_id: str) -> gr.HTML:
         return gr.HTML(getattr(start, name), elem_id=elem_id, apply_default_css=False)
 
-    def plot(name: str, title: str, unit: str) -> gr.Plot:
-        with gr.Column(elem_id=f"{name}-card", elem_classes="card", min_width=200):
-            gr.HTML(f"<h2>{title} <span>{unit}</span></h2>", apply_default_css=False)
-            return gr.Plot(getattr(start, name), show_label=False, container=False, elem_id=name, elem_classes="chart")
+    def plot(name: str, title: str, unit: str, legend: str = "") -> gr.Plot:
+        return chart_card(name, title, unit, legend, getattr(start, name))
 
     parts: dict[str, gr.components.Component] = {name: html(name, name) for name in ("origin", "verdict")}
     with gr.Row(elem_id="answers"):
         parts |= {name: html(name, f"{name}-panel") for name in SIDES}
     parts["differences"] = html("differences", "differences")
     with gr.Row(elem_id="charts"):
-        parts["times"] = plot("times", "Time", "milliseconds")
+        parts["times"] = plot("times", "Time", "milliseconds", stages_legend())
         parts["memory"] = plot("memory", "KV memory", "MB")
         parts["energy"] = plot("energy", "Energy captured", "by n tokens")
     return parts

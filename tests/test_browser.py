@@ -99,7 +99,7 @@ def test_a_sweep_runs_with_progress_and_is_cancelled(browser: Browser, address: 
         page.wait_for_selector(".sweep-progress.over")
         assert "15 of 15 answers" in text(page, ".sweep-progress")
         assert page.locator(".sweep-table tbody tr").count() == 5
-        assert page.locator("#sweep-plot .scatterlayer .trace").count() == 10
+        assert page.locator("#sweep-charts .scatterlayer .trace").count() == 10
         shoot(page, "sweep", full=True)
         with slowed(registry, 0.2):
             page.click("#sweep-run")
@@ -269,4 +269,5 @@ def test_it_fits_every_screen(browser: Browser, address: str, theme: str) -> Non
             page.set_viewport_size({"width": width, "height": height})
             page.wait_for_timeout(300)
             assert not scrolls_sideways(page), width
+            assert page.locator(".js-plotly-plot .legend").count() == 0, "it would stay where it was, over the bars"
             shoot(page, f"{width}-{theme}", full=True)

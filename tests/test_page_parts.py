@@ -119,18 +119,28 @@ def trial(method: str | None, kept: int, text: str, agreement: float) -> SimpleN
     return SimpleNamespace(settings=settings, answer=pruned(answer=text, tokens_kept=kept), agreement=agreement)
 
 
-def test_a_sweep_is_a_table_of_answers_and_a_plot() -> None:
+def test_a_sweep_is_a_table_of_answers_and_two_charts() -> None:
     trials = [trial(None, 576, "two", 1), trial("resprune", 16, "two", 1), trial("random", 16, HOSTILE, 0)]
     trials += [trial("random", 16, "two", 1), trial("random", 32, "two", 1)]
     table = views.table(trials)
     assert table.count("<tr>") == 3
     assert "<img" not in table
     assert "\u2260 50%" in plain(table) and "= same" in plain(table)
-    figure = views.plot(trials)
-    line = next(t for t in figure.data if t.name == "Random")
+    line = next(t for t in views.agreement(trials).data if t.name == "Random")
     assert (list(line.x), list(line.y)) == ([16, 32], [0.5, 1])
     assert (line.error_y.array[0], line.error_y.arrayminus[0]) == (0.5, 0.5)
-    assert views.table([]) == "" and views.plot([]) is None
+    line = next(t for t in views.spent(trials).data if t.name == "ResPrune")
+    used = trials[1].answer
+    assert (list(line.x), list(line.y)) == ([16], [used.select_ms + used.prefill_ms])
+    assert views.spent(trials).layout.shapes[0].y0 == trials[0].answer.prefill_ms, "the full prefill, to compare"
+    assert views.table([]) == "" and views.agreement([]) is views.spent([]) is None
+
+
+def test_the_legend_of_a_sweep_names_each_method_once_by_its_sign() -> None:
+    said = views.legend()
+    assert [plain(item) for item in said.split("<li>")[1:]] == list(METHODS.values())
+    for colour, sign, dash in views.LOOKS.values():
+        assert f'fill="{colour}"' in said and views.SIGNS[sign] in said and f'"{views.DASHES[dash]}"' in said
 
 
 def test_what_users_and_models_write_never_becomes_markup() -> None:
@@ -157,8 +167,7 @@ def test_what_users_and_models_write_never_becomes_markup() -> None:
 
 def test_the_chart_adds_up_to_each_sides_total_in_its_own_colour() -> None:
     full, less = answer(), pruned(total_ms=200.0)
-    figure = charts.times(full, less)
-    bars = [trace for trace in figure.data if trace.showlegend is False]
+    bars = charts.times(full, less).data
     assert [trace.name for trace in bars] == ["encode", "select", "prefill", "decode"]
     assert sum(trace.x[0] for trace in bars) == pytest.approx(less.total_ms)
     assert sum(trace.x[1] for trace in bars) == pytest.approx(full.total_ms)

@@ -26,7 +26,7 @@ def test_every_answer_of_the_sweep_is_shown_and_its_mass_is_that_of_the_page(reg
     last = shown[-2]
     assert "7 of 7 answers" in last.progress and "done" in last.progress
     assert "4 tokens" in last.table and "18 tokens" in last.table
-    assert last.plot is not SAME
+    assert last.agreement is not SAME and last.spent is not SAME
     assert shown[-1].run["interactive"] is True
 
 

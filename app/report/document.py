@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 from app import differences, panels
-from app.charts import STAGES, stages
+from app.charts import stages, stages_legend
 from app.figures import duration, memory_of
 from app.patch_map import SCRIPTS, STATIC
 from app.record import answers_of
@@ -96,11 +96,9 @@ def _bars(full: Any, pruned: Any) -> str:
         _bar(name, row * (BAR + 10), stages(answer), most)
         for row, (name, answer) in enumerate(zip(SIDES, (full, pruned), strict=True))
     )
-    legend = "".join(f'<li class="{stage}"><i></i>{stage}</li>' for stage in STAGES)
     return (
         f'<svg class="bars" viewBox="0 0 {WIDTH} {2 * BAR + 10}" role="img" '
-        f'aria-label="Times of both sides; the table below has the numbers">{bars}</svg>'
-        f'<ul class="legend-bars">{legend}</ul>'
+        f'aria-label="Times of both sides; the table below has the numbers">{bars}</svg>{stages_legend()}'
     )
 
 

@@ -40,7 +40,8 @@ class Shown(NamedTuple):
 
     progress: Any = SAME
     table: Any = SAME
-    plot: Any = SAME
+    agreement: Any = SAME
+    spent: Any = SAME
     run: Any = SAME
     cancel: Any = SAME
 
@@ -49,7 +50,7 @@ def begin(state: State) -> Shown:
     """Answer the click at once, before the queue does."""
     state.stop.set()
     state.stop, state.trials = threading.Event(), list[Any]()
-    return Shown(views.progress(0, 0, "waiting for its turn"), "", None, **BUSY)
+    return Shown(views.progress(0, 0, "waiting for its turn"), "", None, None, **BUSY)
 
 
 def sweep(
@@ -71,7 +72,7 @@ def sweep(
         with asking.request(registry, picture, question, Options.of_page(options), stop) as request:
             yield from _trials(request, methods, budgets, int(seeds), trials)
         done = "stopped" if stop.is_set() else "done"
-        yield Shown(views.progress(len(trials), len(trials), done), views.table(trials), views.plot(trials))
+        yield Shown(views.progress(len(trials), len(trials), done), *_drawn(trials))
     except Exception as error:
         yield Shown(panels.message(report(error)))
     finally:
@@ -109,8 +110,11 @@ def cancel(state: State) -> Shown:
     """Stop the device within a token, and keep the answers so far."""
     state.stop.set()
     trials = state.trials
-    shown = (views.table(trials), views.plot(trials)) if trials else ("", None)
-    return Shown(views.progress(len(trials), len(trials), "stopped"), *shown, **IDLE)
+    return Shown(views.progress(len(trials), len(trials), "stopped"), *_drawn(trials), **IDLE)
+
+
+def _drawn(trials: list[Any]) -> tuple[Any, Any, Any]:
+    return views.table(trials), views.agreement(trials), views.spent(trials)
 
 
 def refused(state: State) -> Shown:

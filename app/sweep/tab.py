@@ -4,11 +4,12 @@ from functools import partial
 
 import gradio as gr
 
-from app.comparison import AT_ONCE, HIDDEN, Comparison
+from app.comparison import AT_ONCE, HIDDEN, Comparison, chart_card
 from app.question_side import METHODS
 from app.registry import Registry
 from app.sweep import handlers
 from app.sweep.handlers import Shown, State
+from app.sweep.views import legend
 
 ABOUT = (
     "<p>Every method at several budgets, on the picture and the question above, encoded once. Agreement is the "
@@ -36,8 +37,11 @@ def build_sweep(registry: Registry, comparison: Comparison) -> None:
             cancel = gr.Button("Cancel", interactive=False, elem_id="sweep-cancel")
     progress = gr.HTML(elem_id="sweep-progress", apply_default_css=False)
     table = gr.HTML(elem_id="sweep-table", apply_default_css=False)
-    plot = gr.Plot(show_label=False, container=False, elem_id="sweep-plot", elem_classes="chart")
-    shown = list(Shown(progress, table, plot, run, cancel))
+    with gr.Row(elem_id="sweep-charts"):
+        agreement = chart_card("sweep-agreement", "Agreement", "with the full answer")
+        spent = chart_card("sweep-spent", "Selection and prefill", "milliseconds")
+        gr.HTML(legend(), elem_id="sweep-legend", apply_default_css=False)
+    shown = list(Shown(progress, table, agreement, spent, run, cancel))
 
     swept = run.click(handlers.begin, state, shown, **AT_ONCE).then(
         partial(handlers.sweep, registry),

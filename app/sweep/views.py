@@ -1,25 +1,46 @@
-"""A sweep as people see it: progress, a table of small answers, a plot of agreement and time."""
+"""A sweep as people see it: progress, a table of small answers, charts of agreement and time."""
 
 from collections import Counter
+from collections.abc import Callable
 from html import escape
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from app.charts import GRID, styled
 from app.figures import duration
 from app.question_side import METHODS
 from app.theme import FULL, PRUNED
 
-# Okabe and Ito's palette; each method has a sign and a dash of its own too, so that colour is never all.
+HEIGHT = 280
+
+
+class Look(NamedTuple):
+    """How a method is drawn: by a sign and a dash of its own too, so that colour is never all; in plotly's words."""
+
+    colour: str
+    sign: str
+    dash: str
+
+
+# The colours are of Okabe and Ito's palette.
 LOOKS = {
-    "resprune": (PRUNED, "circle", "solid"),
-    "cdpruner": ("#009E73", "square", "dash"),
-    "divprune": ("#CC79A7", "diamond", "dashdot"),
-    "uniform": ("#56B4E9", "triangle-up", "dot"),
-    "random": ("#8A8F98", "x", "longdash"),
+    "resprune": Look(PRUNED, "circle", "solid"),
+    "cdpruner": Look("#009E73", "square", "dash"),
+    "divprune": Look("#CC79A7", "diamond", "dashdot"),
+    "uniform": Look("#56B4E9", "triangle-up", "dot"),
+    "random": Look("#8A8F98", "x", "longdash"),
 }
+# The same as SVG, for a legend of our own: plotly's stays where it was when a window is resized.
+SIGNS = {
+    "circle": "M15 2a3 3 0 1 1 0 6a3 3 0 1 1 0-6z",
+    "square": "M12 2h6v6h-6z",
+    "diamond": "M15 1l4 4-4 4-4-4z",
+    "triangle-up": "M15 2l3.5 6h-7z",
+    "x": "M12 2l6 6m0-6l-6 6",
+}
+DASHES = {"solid": "", "dash": "5 3", "dashdot": "5 3 2 3", "dot": "2 3", "longdash": "8 4"}
 
 
 def progress(done: int, total: int, words: str) -> str:
@@ -64,14 +85,14 @@ def table(trials: list[Any]) -> str:
 def _cell(trials: list[Any]) -> str:
     if not trials:
         return "<td></td>"
-    agreement = mean(trial.agreement for trial in trials)
+    share = mean(trial.agreement for trial in trials)
     same = all(trial.agreement == 1 for trial in trials)
     said = Counter(trial.answer.answer for trial in trials).most_common()
     words = "".join(
         f"<p>{escape(text)}{f' <i>{count}&times;</i>' if len(trials) > 1 else ''}</p>" for text, count in said
     )
     time = duration(mean(_spent(trial) for trial in trials))
-    mark = "= same" if same else f"&ne; {agreement:.0%}"
+    mark = "= same" if same else f"&ne; {share:.0%}"
     return f'<td class="{"same" if same else "different"}">{words}<small>{mark} &middot; {time}</small></td>'
 
 
@@ -79,63 +100,60 @@ def _spent(trial: Any) -> float:
     return trial.answer.select_ms + trial.answer.prefill_ms
 
 
-def plot(trials: list[Any]) -> go.Figure | None:
-    """Agreement with the full answer, and selection with prefill in milliseconds, against the budget."""
-    groups = grouped(trials)
-    if not groups:
-        return None
-    figure = make_subplots(1, 2, subplot_titles=["Agreement with the full answer", "Selection and prefill, ms"])
-    for method, row in groups.items():
-        colour, sign, dash = LOOKS[method]
-        kept = sorted(row)
-        look = {
-            "mode": "lines+markers",
-            "name": METHODS[method],
-            "legendgroup": method,
-            "line": {"color": colour, "dash": dash, "width": 3 if method == "resprune" else 2},
-            "marker": {"symbol": sign, "size": 9},
-        }
-        _line(figure, 1, kept, [[trial.agreement for trial in row[k]] for k in kept], look)
-        _line(figure, 2, kept, [[_spent(trial) for trial in row[k]] for k in kept], look | {"showlegend": False})
-    full = next(trial.answer for trial in trials if trial.settings is None)
-    figure.add_hline(full.prefill_ms, line={"color": FULL, "dash": "dash", "width": 1.5}, col=2)
-    note = {
-        "text": "full",
-        "font": {"color": FULL},
-        "showarrow": False,
-        "xref": "x2 domain",
-        "x": 1,
-        "xanchor": "right",
-    }
-    figure.add_annotation(**note, yref="y2", y=full.prefill_ms, yanchor="bottom")
-    grid = {"gridcolor": "rgba(128,128,128,.2)", "zeroline": False, "automargin": True}
-    figure.update_xaxes(
-        type="log", tickvals=sorted({k for row in groups.values() for k in row}), title="tokens", **grid
+def legend() -> str:
+    """The sign and the line of each method, as HTML."""
+    items = "".join(
+        f'<li><svg viewBox="0 0 30 10" aria-hidden="true" stroke="{look.colour}" fill="{look.colour}">'
+        f'<path d="M0 5h30" stroke-dasharray="{DASHES[look.dash]}"/><path d="{SIGNS[look.sign]}"/></svg>'
+        f"{METHODS[method]}</li>"
+        for method, look in LOOKS.items()
     )
-    figure.update_yaxes(**grid, rangemode="tozero")
-    figure.update_yaxes(tickformat=".0%", range=[-0.03, 1.08], col=1)
-    figure.update_layout(
-        height=330,
-        margin={"l": 0, "r": 12, "t": 34, "b": 0},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "ui-sans-serif, system-ui, sans-serif", "size": 12.5},
-        legend={"orientation": "h", "y": -0.24, "x": 0},
-        modebar={"remove": ["all"]},
-        dragmode=False,
-    )
+    return f'<ul class="methods">{items}</ul>'
+
+
+def agreement(trials: list[Any]) -> go.Figure | None:
+    """Agreement with the full answer against the budget; ``None`` without pruned answers."""
+    return _chart(trials, lambda trial: trial.agreement, {"tickformat": ".0%", "range": [-0.03, 1.08]})
+
+
+def spent(trials: list[Any]) -> go.Figure | None:
+    """Milliseconds of selection and prefill against the budget, and of the full prefill; ``None`` as above."""
+    figure = _chart(trials, _spent, {"rangemode": "tozero"})
+    if figure is not None:
+        full = next(trial.answer for trial in trials if trial.settings is None).prefill_ms
+        figure.add_hline(full, line={"color": FULL, "dash": "dash", "width": 1.5})
+        note = {"text": "full", "font": {"color": FULL}, "showarrow": False, "xref": "x domain", "x": 1}
+        figure.add_annotation(**note, xanchor="right", y=full, yanchor="bottom")
     return figure
 
 
-def _line(figure: go.Figure, col: int, x: list[int], values: list[list[float]], look: dict[str, Any]) -> None:
-    """The mean at each budget, with the range over seeds."""
-    means = [mean(v) for v in values]
-    spread = {
-        "type": "data",
-        "symmetric": False,
-        "array": [max(v) - m for v, m in zip(values, means, strict=True)],
-        "arrayminus": [m - min(v) for v, m in zip(values, means, strict=True)],
-        "visible": any(len(v) > 1 for v in values),
-        "thickness": 1,
-    }
-    figure.add_scatter(x=x, y=means, error_y=spread, row=1, col=col, **look)
+def _chart(trials: list[Any], value: Callable[[Any], float], yaxis: dict[str, Any]) -> go.Figure | None:
+    """A line a method: the mean at each budget, with the range over seeds."""
+    groups = grouped(trials)
+    if not groups:
+        return None
+    figure = go.Figure()
+    for method, row in groups.items():
+        look, kept = LOOKS[method], sorted(row)
+        values = [[value(trial) for trial in row[k]] for k in kept]
+        means = [mean(v) for v in values]
+        spread = {
+            "type": "data",
+            "symmetric": False,
+            "array": [max(v) - m for v, m in zip(values, means, strict=True)],
+            "arrayminus": [m - min(v) for v, m in zip(values, means, strict=True)],
+            "visible": any(len(v) > 1 for v in values),
+            "thickness": 1,
+        }
+        figure.add_scatter(
+            x=kept,
+            y=means,
+            error_y=spread,
+            mode="lines+markers",
+            name=METHODS[method],
+            line={"color": look.colour, "dash": look.dash, "width": 3 if method == "resprune" else 2},
+            marker={"symbol": look.sign, "size": 9},
+        )
+    budgets = sorted({k for row in groups.values() for k in row})
+    xaxis = {"type": "log", "tickvals": budgets, "title": "tokens"}
+    return styled(figure, height=HEIGHT, xaxis=xaxis, yaxis=GRID | yaxis)

@@ -25,8 +25,8 @@ def stages(answer: Any) -> dict[str, float]:
 
 def stages_legend() -> str:
     """What is what in a bar of stages, as HTML: plotly's own legend stays where it was when a window is resized."""
-    stages = "".join(f'<li class="{stage}"><i></i>{stage}</li>' for stage in STAGES)
-    return f'<ul class="stages">{stages}</ul>'
+    items = "".join(f'<li class="{stage}"><i></i>{stage}</li>' for stage in STAGES)
+    return f'<ul class="stages">{items}</ul>'
 
 
 def times(full: Any, pruned: Any) -> go.Figure:

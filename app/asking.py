@@ -12,8 +12,7 @@ from app.failures import Refused
 from app.registry import Loaded, Registry
 
 if TYPE_CHECKING:  # the library is imported by the registry's thread, so that the page is up before it
-    from resprune.compare import Update
-    from resprune.differences import TokenChange
+    from resprune.compare import TokenChange, Update
     from resprune.images import OpenedImage
     from resprune.settings import Settings
 
@@ -101,10 +100,10 @@ class Request:
 
     def differences(self) -> list["TokenChange"]:
         """How pruning changed the probability of each token of the full answer; none if it was stopped."""
-        from resprune.differences import differences
+        from resprune.compare import differences
 
         full = self.done["full"]
-        return self.lent.run(differences, full.asked, list(full.token_ids), self.settings, stop=self.stop)
+        return self.lent.run(differences, full.encoded, list(full.token_ids), self.settings, stop=self.stop)
 
 
 @contextmanager

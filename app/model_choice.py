@@ -69,7 +69,7 @@ async def loading(registry: Registry, quantization: str = "") -> AsyncIterator[t
 
 async def choose(registry: Registry, model_id: str, quantization: str) -> AsyncIterator[tuple[str, Any]]:
     """Load another model; the one before answers until it is there."""
-    from resprune.catalogue import CATALOGUE
+    from resprune.models import CATALOGUE
 
     if SHARED in os.environ or model_id not in (registry.first, *CATALOGUE):
         yield panels.message("This page cannot load that model; choose one from the list."), gr.skip()
@@ -85,7 +85,7 @@ async def choose(registry: Registry, model_id: str, quantization: str) -> AsyncI
 
 def _choices(registry: Registry, quantization: str) -> list[tuple[str, str]]:
     """All models of the catalogue with the memory that they take, and the one that the page was started with."""
-    from resprune.catalogue import CATALOGUE
+    from resprune.models import CATALOGUE
 
     sizes = {name: entry.weight_bytes(quantization or None) for name, entry in CATALOGUE.items()}
     listed = [(f"{name} · {panels.memory_of(size)}", name) for name, size in sizes.items()]

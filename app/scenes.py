@@ -35,8 +35,7 @@ def questions_for(example: Example) -> list[str]:
 
 def new_scene() -> tuple[Image.Image, list[str]]:
     """Compose a scene that nobody has seen yet, and questions about it, the first of which is to be asked."""
-    from resprune.evaluate.questions import one_of_each
-    from resprune.evaluate.scenes import Composer
+    from resprune.world import Composer, one_of_each
 
     composer, seed = Composer(ASSETS / "sprites"), random.randrange(2**31)
     scene = composer.scene(seed)

@@ -19,7 +19,7 @@ from app.operator import Operator
 from app.registry import Registry
 from app.scenes import ASSETS
 from app.theme import theme
-from resprune.heap import limit_arenas
+from resprune.device import limit_arenas
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("page.css", "asking.css", "map.css", "answers.css", "sweep.css", "inspect.css", "stories.css")

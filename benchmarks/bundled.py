@@ -16,8 +16,7 @@ from collections.abc import Iterator
 import torch
 
 from resprune import cpu
-from resprune.answers import Answer
-from resprune.compare import answer
+from resprune.compare import Answer, answer
 from resprune.images import open_image
 from resprune.models import assets_dir, load
 from resprune.settings import Settings

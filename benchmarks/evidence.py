@@ -17,7 +17,7 @@ from benchmarks.figures import curves, failures
 from benchmarks.machine import machine
 from benchmarks.tables import README, SETS, VALIDATION, costs, sections, table
 from resprune.__main__ import main as resprune
-from resprune.evaluate.compared import OURS
+from resprune.evaluate import OURS
 from resprune.methods import METHODS as REGISTRY
 
 MARKERS = "<!-- {name}: begin -->\n{text}\n<!-- {name}: end -->"

@@ -12,13 +12,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-
-from resprune.attach import pruned
-from resprune.evaluate.examples import Example
-from resprune.evaluate.sets import SETS
 from resprune.evaluate.variants import settings_of
+
+from resprune.attachment import pruned
+from resprune.evaluate import SETS, Example
 from resprune.models import load
-from resprune.prompt import build_inputs
+from resprune.question import build_inputs
 from resprune.settings import Settings
 
 COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#000000", "#999999")  # Okabe and Ito's

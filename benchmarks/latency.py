@@ -24,12 +24,10 @@ from transformers import Cache, LlavaConfig, LlavaForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from benchmarks.machine import machine, write
-from resprune.catalogue import QUANTISED_BYTES
-from resprune.mass import AUGMENTED, MASKED, carried, mass_from_gram
-from resprune.measure import PeakMemory, now_ms
-from resprune.memory import free_bytes
-from resprune.models import default_dtype
-from resprune.selection import gram_matrix, greedy_subspace
+from resprune.device import PeakMemory, default_dtype, free_bytes, now_ms
+from resprune.models import QUANTISED_BYTES
+from resprune.seam import AUGMENTED, MASKED, carried
+from resprune.selection import gram_matrix, greedy_subspace, mass_from_gram
 
 TEXT_TOKENS = 64
 IMAGE_TOKEN = 1

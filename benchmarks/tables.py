@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from resprune.evaluate.compared import OURS
+from resprune.evaluate import OURS
 
 SETS = {
     "emoji-test": "new scenes in the training styles",

@@ -52,7 +52,7 @@ def front_matter(readme: str) -> dict[str, Any]:
 
 def problems(folder: Path) -> list[str]:
     """What the hub would refuse or run otherwise than it runs here; one sentence each."""
-    from resprune.catalogue import CATALOGUE
+    from resprune.models import CATALOGUE
 
     fields, found = front_matter((folder / "README.md").read_text()), []
     if missing := NEEDED - fields.keys():

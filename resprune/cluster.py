@@ -105,7 +105,7 @@ def dtype_for(share: Share) -> Any:
     """
     import ray
 
-    from resprune.models import default_dtype
+    from resprune.device import default_dtype
 
     def judge() -> Any:
         import torch

@@ -6,7 +6,7 @@ import torch
 import zoo
 from tiny import picture
 
-from resprune.encoding import Images, encode
+from resprune.seam.encoding import Images, encode
 
 QUESTIONS = ["What animal is in the picture?", "How many red apples are there near the old cat and the house?"]
 PICTURES = [picture(0, 90, 60), picture(1, 50, 100), picture(2, 64, 64)]

@@ -11,8 +11,8 @@ import psutil
 import torch
 from tiny import picture, tiny_llava
 
-from resprune.compare import answer
-from resprune.models import load
+from resprune.compare.comparison import answer
+from resprune.models.loading import load
 from resprune.settings import Settings
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

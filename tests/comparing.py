@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from tiny import QUESTION, picture
 
-from resprune.compare import compare
+from resprune.compare.comparison import compare
 from resprune.settings import Settings
 
 FEW = Settings(keep=4)

@@ -12,8 +12,8 @@ from app.registry import Registry
 from app.session import Session
 from resprune.layouts.base import grid
 from resprune.methods import METHODS
+from resprune.methods.tokens import VisualTokens
 from resprune.settings import Settings
-from resprune.tokens import VisualTokens
 
 # A method: the first of 5 x 5 tokens is the one in the middle.
 tokens = VisualTokens(torch.randn(25, 8), grid(5, 5))

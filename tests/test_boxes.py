@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn.functional import unfold
 
 import resprune
-from resprune.encoding import Images, encode
+from resprune.seam.encoding import Images, encode
 
 SIZES = {"landscape": (90, 60), "portrait": (50, 100), "square": (64, 64), "small": (30, 22)}
 # Where OneVision shrinks the large view, each token is a mixture of four patches.

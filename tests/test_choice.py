@@ -10,10 +10,10 @@ from tiny import IMAGE, picture
 
 import resprune
 from resprune import InputError
-from resprune.choice import choose
 from resprune.layouts import boxes
+from resprune.methods.tokens import VisualTokens
+from resprune.seam.choice import choose
 from resprune.settings import AUTO_LEAST, AUTO_MOST, Settings
-from resprune.tokens import VisualTokens
 
 
 def visual_tokens(count=40, dims=30, seed=0, fall=6.0):

@@ -11,9 +11,9 @@ from test_compare import KEYS
 from tiny import picture, tiny_llava
 
 from resprune.__main__ import main
-from resprune.catalogue import CATALOGUE
 from resprune.methods import METHODS
-from resprune.models import assets_dir
+from resprune.models.catalogue import CATALOGUE
+from resprune.models.hub import assets_dir
 
 QUESTION = "What animal is in the picture?"
 

@@ -13,13 +13,13 @@ from comparing import FEW, ask, clean, counted
 from PIL import Image
 from tiny import QUESTION, picture, tiny_llava
 
-from resprune.attach import attach, detach, pruned
-from resprune.compare import WARM_UP_TOKENS, answer, compare
+from resprune.attachment import attach, detach, pruned
+from resprune.compare.comparison import WARM_UP_TOKENS, answer, compare
+from resprune.compare.generation import Generation
 from resprune.errors import InputError
-from resprune.generation import Generation
 from resprune.images import MAX_QUESTION
 from resprune.methods import METHODS
-from resprune.prompt import build_inputs
+from resprune.question.prompt import build_inputs
 from resprune.settings import Settings
 
 KEYS = ["answer", "model", "method", "mass", "tokens_total", "tokens_kept", "kept", "nouns", "encode_ms", "select_ms"]

@@ -8,7 +8,7 @@ import torch
 from comparing import FEW, ask, clean, counted
 from tiny import QUESTION, picture
 
-from resprune.compare import WARM_UP_TOKENS, compare
+from resprune.compare.comparison import WARM_UP_TOKENS, compare
 from resprune.errors import InputError
 
 

@@ -7,11 +7,11 @@ import torch
 from asking import hidden, member, positions
 from tiny import picture
 
-from resprune.asked import Asked
-from resprune.compare import compare
-from resprune.differences import differences
+from resprune.compare.comparison import compare
+from resprune.compare.differences import differences
+from resprune.compare.encoded import Asked
 from resprune.images import open_image
-from resprune.prompt import build_inputs
+from resprune.question.prompt import build_inputs
 from resprune.settings import Settings
 
 QUESTION = "How many red apples are there near the old cat?"
@@ -27,7 +27,7 @@ def answered(model, processor, settings):
 def changes(model, processor, settings):
     done = answered(model, processor, settings)
     full = done["full"]
-    return differences(model, processor, full.asked, list(full.token_ids), settings), done
+    return differences(model, processor, full.encoded, list(full.token_ids), settings), done
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import scipy.stats
 
 from resprune.evaluate.accuracy import accuracy, normalised, wilson
 from resprune.evaluate.sets import emoji_test
-from resprune.models import load
+from resprune.models.loading import load
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,7 +45,7 @@ def test_right_and_wrong_answers_are_told_apart() -> None:
     """Answers that the model itself gives count as right, any others as wrong."""
     from dataclasses import replace
 
-    from resprune.compare import answer
+    from resprune.compare.comparison import answer
 
     model, processor = load("bundled")
     examples = list(emoji_test(1))[:3]

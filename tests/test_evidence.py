@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.evidence import FIRST, SIZES, insert
 from benchmarks.tables import README, SETS, VALIDATION, absent, against_ours, kinds, table
-from resprune.evaluate.compared import OURS
+from resprune.evaluate.statistics import OURS
 
 ROOT = Path(__file__).parents[1]
 

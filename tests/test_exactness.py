@@ -10,7 +10,7 @@ from tiny import IMAGE, picture
 from transformers import DynamicCache
 
 import resprune
-from resprune.sequence import shorten
+from resprune.seam.shorten import shorten
 
 GRID = 6
 TOKENS = GRID * GRID

@@ -7,7 +7,7 @@ from asking import ONE, PICTURES, QUESTIONS, ask, difference, hidden, inputs_of,
 from torch.nn.functional import pad
 
 import resprune
-from resprune.prompt import build_inputs, question_of
+from resprune.question.prompt import build_inputs, question_of
 
 KEEP = 0.4
 MORE = " Is there a tree near the house?"

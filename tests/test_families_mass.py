@@ -6,8 +6,8 @@ from asking import BATCH, ONE, TWO, ask, difference, hidden, inputs_of, masked, 
 from test_families import KEEP, MODES, OF_THE_MODEL
 
 import resprune
-from resprune.encoding import Images, encode
-from resprune.mass import AUGMENTED, MASKED, carried
+from resprune.seam.encoding import Images, encode
+from resprune.seam.mass_attention import AUGMENTED, MASKED, carried
 
 PROMPTS = {"one": ONE, "batch": BATCH, "two-images": TWO}
 

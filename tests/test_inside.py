@@ -8,7 +8,7 @@ from transformers import DynamicCache
 
 import resprune
 from resprune.errors import InputError
-from resprune.leaving import LAYER
+from resprune.seam.fastv_attention import LAYER
 
 BUDGET = 9
 

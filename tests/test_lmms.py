@@ -16,7 +16,7 @@ from resprune.errors import InputError
 from resprune.evaluate.examples import Example
 from resprune.evaluate.replies import Replies
 from resprune.evaluate.sets import emoji_test
-from resprune.models import load
+from resprune.models.loading import load
 from resprune.settings import Settings
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed; make lmms-check runs this")

@@ -8,7 +8,8 @@ from test_exactness import MODES, PROMPTS, TOKENS, difference, generate, positio
 from tiny import IMAGE
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from resprune.mass import AUGMENTED, MASKED, carried, mass_of, represented_by
+from resprune.seam.mass_attention import AUGMENTED, MASKED, carried
+from resprune.selection.mass import mass_of, represented_by
 
 ROUTES = [MASKED, AUGMENTED]
 

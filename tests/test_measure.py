@@ -8,7 +8,8 @@ import torch
 from transformers import DynamicCache, StaticCache
 
 from resprune import measure
-from resprune.measure import PeakMemory, PrefillTimer, kv_bytes, now_ms
+from resprune.device.clock import PrefillTimer, now_ms
+from resprune.device.memory import PeakMemory, kv_bytes
 
 CPU = torch.device("cpu")
 MB = 1_000_000

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
+from resprune.attach import encode
 from test_exactness import GRID, PROMPTS, TOKENS, generate, prompt_inputs
 from tiny import IMAGE
 
 import resprune
-from resprune.attach import encode
-from resprune.encoding import Images
 from resprune.errors import InputError
 from resprune.methods import METHODS
+from resprune.seam.encoding import Images
 
 MERGING = [name for name, method in METHODS.items() if method.merges]
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from resprune.errors import InputError
 from resprune.methods import METHODS
-from resprune.saliency import Saliency
-from resprune.selection import greedy_subspace
+from resprune.methods.saliency import Saliency
+from resprune.methods.tokens import VisualTokens
+from resprune.selection.greedy import greedy_subspace
 from resprune.settings import Settings
-from resprune.tokens import VisualTokens
 
 NAMES = [name for name, method in METHODS.items() if not method.inside]  # see test_inside.py
 NESTED = [name for name in NAMES if METHODS[name].nested]

@@ -14,12 +14,14 @@ from true_configs import TRUE_CONFIGS
 
 import resprune
 from resprune import models
-from resprune.catalogue import CATALOGUE
+from resprune.device.dtypes import default_dtype
 from resprune.errors import InputError
 from resprune.layouts import LAYOUTS
-from resprune.memory import weigh
-from resprune.models import assets_dir, default_dtype, load, locate, unload
-from resprune.prompt import build_inputs
+from resprune.models.catalogue import CATALOGUE
+from resprune.models.fit import weigh
+from resprune.models.hub import assets_dir, locate
+from resprune.models.loading import load, unload
+from resprune.question.prompt import build_inputs
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

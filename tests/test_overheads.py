@@ -17,7 +17,7 @@ from transformers import StoppingCriteria
 
 import resprune
 from resprune import request
-from resprune.encoding import encode
+from resprune.seam.encoding import encode
 from resprune.settings import Settings
 
 TEXT = "USER: How many red apples are to the left of the cat? ASSISTANT:"

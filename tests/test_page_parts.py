@@ -23,7 +23,7 @@ from app.session import Run, Side
 from app.stored import stored_run, stored_runs
 from app.sweep import views
 from app.theme import FULL, PRUNED
-from resprune.compare import compare
+from resprune.compare.comparison import compare
 from resprune.layouts import boxes
 from resprune.settings import Settings
 

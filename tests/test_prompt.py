@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import BOS, EOS, IMAGE, SPECIAL, picture, tiny_llava
 
-from resprune.prompt import build_inputs, question_of
+from resprune.question.prompt import build_inputs, question_of
 
 TOKENS = 36
 ORDINARY = [

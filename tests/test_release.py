@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import resprune
-from resprune.models import assets_dir
+from resprune.models.hub import assets_dir
 
 ROOT = Path(__file__).parents[1]
 BUILD = "from setuptools import build_meta; import sys; getattr(build_meta, sys.argv[1])(sys.argv[2])"

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, models, normalizers, processors
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from resprune.relevance import Noun, find_nouns, find_words, noun_embeddings, relevance, token_embeddings
+from resprune.question.nouns import Noun, find_nouns, find_words
+from resprune.question.relevance import noun_embeddings, relevance, token_embeddings
 
 ENDS = [("<s>", BOS), ("</s>", EOS)]
 

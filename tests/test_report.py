@@ -23,8 +23,8 @@ from app.report.schema import AnswerPart, ChangePart, MapPart, OptionsPart, Reco
 from app.report.tab import redraw, save, show
 from app.scenes import examples
 from app.session import Session
-from resprune.answers import Answer
-from resprune.differences import TokenChange
+from resprune.compare.answers import Answer
+from resprune.compare.differences import TokenChange
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>\u2028'\"${1}<!--"
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.scale import CARDS_AT_SCALE, PAGE, RESULTS, main, questions, tables
 from benchmarks.shapes import CARDS, MODELS, encode_work, held_bytes, kv_bytes, prefill_work, tower_weights, weights
-from resprune.catalogue import CATALOGUE
+from resprune.models.catalogue import CATALOGUE
 
 IDS = {
     "LLaVA-1.5-7B": "llava-hf/llava-1.5-7b-hf",

@@ -7,19 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from resprune.evaluate.casts import SIGN_WORDS
-from resprune.evaluate.questions import one_of_each, questions
-from resprune.evaluate.scenes import (
-    GROUND,
-    MIXED,
-    TRAINING_FONTS,
-    TRAINING_STYLES,
-    UNSEEN_FONT,
-    UNSEEN_STYLE,
-    Composer,
-)
-from resprune.evaluate.wording import CANNOT_TELL, KINDS, NUMBERS, STRANGERS, UNCOUNTED, no_such, plural, with_article
-from resprune.models import assets_dir
+from resprune.models.hub import assets_dir
+from resprune.world.casts import SIGN_WORDS
+from resprune.world.questions import one_of_each, questions
+from resprune.world.scenes import GROUND, MIXED, TRAINING_FONTS, TRAINING_STYLES, UNSEEN_FONT, UNSEEN_STYLE, Composer
+from resprune.world.wording import CANNOT_TELL, KINDS, NUMBERS, STRANGERS, UNCOUNTED, no_such, plural, with_article
 
 
 @pytest.fixture(scope="module")

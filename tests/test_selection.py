@@ -11,7 +11,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from resprune.errors import InputError
-from resprune.selection import Selection, gram_matrix, greedy_from_gram, greedy_subspace, select
+from resprune.selection.gram import gram_matrix
+from resprune.selection.greedy import greedy_from_gram, greedy_subspace, select
+from resprune.selection.selection import Selection
 
 seeds = st.integers(0, 2**32 - 1)
 NO_WEIGHTS = r"^The weights must be finite and not negative, and so must their products with the energies\.$"

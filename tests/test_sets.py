@@ -14,9 +14,9 @@ from PIL import Image
 from resprune.errors import InputError
 from resprune.evaluate.accuracy import accuracy
 from resprune.evaluate.easy_vqa import rephrased
-from resprune.evaluate.scenes import COLOURS
 from resprune.evaluate.sets import SETS, QuestionFile
-from resprune.evaluate.sprites import SHAPES
+from resprune.world.scenes import COLOURS
+from resprune.world.sprites import SHAPES
 
 ROOT = Path(__file__).parents[1]
 

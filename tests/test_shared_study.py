@@ -12,11 +12,11 @@ from clusters import DTYPES, ENVIRONMENT, save_pictures, save_tiny, started, wor
 
 from resprune.cluster import Share, _share
 from resprune.errors import InputError
-from resprune.evaluate.ranks import launched
+from resprune.evaluate.processes import launched
 from resprune.evaluate.replies import Replies
 from resprune.evaluate.sets import QuestionFile
 from resprune.evaluate.study import ROWS, Folder, key_of, run, ways
-from resprune.models import load
+from resprune.models.loading import load
 
 SCENES, QUESTIONS = 8, ("What animal is this?", "How many apples?", "Is there a tree?")
 METHODS = ("resprune", "random")

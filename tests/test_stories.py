@@ -13,9 +13,9 @@ from app.stories.deck import FOLDER, picture, shown, stories
 from app.stories.live import live
 from app.stories.make import SEED, SOUGHT, percent, rows
 from app.stories.tab import script, template
-from resprune.evaluate.casts import Plan
-from resprune.evaluate.scenes import Composer, Scene
-from resprune.models import assets_dir
+from resprune.models.hub import assets_dir
+from resprune.world.casts import Plan
+from resprune.world.scenes import Composer, Scene
 
 LONGEST = 600  # characters of a story's words, to be read from the back of a room
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from resprune.commands.evaluate import _readable_study
 from resprune.errors import InputError
-from resprune.evaluate.command import _readable_study
-from resprune.evaluate.compared import compared
 from resprune.evaluate.examples import Example
 from resprune.evaluate.replies import Replies, Reply
+from resprune.evaluate.statistics import compared
 from resprune.evaluate.study import FULL, ROWS, Folder, Way, run, ways
-from resprune.models import load
+from resprune.models.loading import load
 from resprune.settings import Settings
 
 PLAN = {"set": "made up", "keep": ["16", "8"]}

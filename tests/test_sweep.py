@@ -7,12 +7,12 @@ import pytest
 import torch
 from tiny import picture
 
-from resprune.compare import compare
+from resprune.compare.comparison import compare
+from resprune.compare.sweep import agreement, plan, sweep
 from resprune.errors import InputError
-from resprune.mass import represented_by, succession
 from resprune.methods import METHODS
+from resprune.selection.mass import represented_by, succession
 from resprune.settings import Settings
-from resprune.sweep import agreement, plan, sweep
 
 QUESTION = "What animal is in the picture?"
 

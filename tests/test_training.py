@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from resprune.evaluate.questions import questions
-from resprune.evaluate.scenes import Composer
-from resprune.models import assets_dir
+from resprune.models.hub import assets_dir
+from resprune.world.questions import questions
+from resprune.world.scenes import Composer
 from training.batches import IGNORED, Batches, centres, on_canvas
 from training.export import export
 from training.network import begin_from, normalise, patch_features, window

@@ -1,9 +1,9 @@
 """Names of ways to prune, as studies write them."""
 
 import pytest
+from resprune.evaluate.variants import method_of, settings_of
 
 from resprune.errors import InputError
-from resprune.evaluate.variants import method_of, settings_of
 from resprune.settings import Settings
 
 

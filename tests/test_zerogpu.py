@@ -18,9 +18,9 @@ from app.asking import Options
 from app.failures import Refused
 from app.registry import Loaded, Registry
 from app.sweep import handlers as sweep
+from resprune.device.clock import Span
 from resprune.errors import InputError
-from resprune.measure import Span
-from resprune.models import assets_dir
+from resprune.models.hub import assets_dir
 
 CAKE = str(assets_dir() / "examples" / "cake.png")
 QUESTION = "What animal is in the picture?"

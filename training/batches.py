@@ -8,10 +8,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from resprune.evaluate.casts import Plan
-from resprune.evaluate.questions import Question, questions
-from resprune.evaluate.scenes import COLOURS, PATCH, SIDE, Composer, Scene
-from resprune.evaluate.wording import Kind, plural, sentence
+from resprune.world import COLOURS, PATCH, SIDE, Composer, Kind, Plan, Question, Scene, plural, questions, sentence
 from training.network import window
 from training.pointing import NO_NOUN
 from training.tokenizer import ASSISTANT, USER

@@ -4,8 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from resprune.evaluate.casts import Plan
-from resprune.evaluate.scenes import Composer
+from resprune.world import Composer, Plan
 
 # Seeds and sorts of scene picked by eye, and questions that each scene answers. The first ones of penguins, robots,
 # truck and octopuses are kept because pruning to 16 tokens gets them wrong, with mass too, where all tokens are right.

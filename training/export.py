@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig
 
-from resprune.evaluate.scenes import Composer
 from resprune.models import CHECKSUMS
+from resprune.world import Composer
 from training.optimise import publish
 from training.tokenizer import build_processor
 from training.train import Student

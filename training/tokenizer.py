@@ -3,11 +3,11 @@
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
 
-from resprune.evaluate.scenes import COLOURS, Composer
-from resprune.evaluate.wording import (
+from resprune.world import (
     ABOUT_PRESENT,
     ABOUT_STRANGERS,
     CANNOT_TELL,
+    COLOURS,
     DIRECTIONS,
     LARGER,
     NUMBERS,
@@ -15,6 +15,7 @@ from resprune.evaluate.wording import (
     PHRASINGS,
     PLACES,
     SMALLER,
+    Composer,
     kept_for_tests,
     no_such,
     plural,

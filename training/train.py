@@ -23,10 +23,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 from transformers import LlavaForConditionalGeneration
 
-from resprune.evaluate.casts import Plan
-from resprune.evaluate.questions import one_of_each
-from resprune.evaluate.scenes import COLOURS, GROUND, Composer
-from resprune.models import faster_on_cpu
+from resprune.device import faster_on_cpu
+from resprune.world import COLOURS, GROUND, Composer, Plan, one_of_each
 from training.batches import IGNORED, Batch, Batches, Prompt, on_canvas
 from training.network import HIDDEN, begin_from, build, normalise, patch_features, window
 from training.optimise import Optimiser

@@ -15,7 +15,7 @@ from app.naming import named
 from app.registry import Registry
 
 if TYPE_CHECKING:
-    from resprune.differences import TokenChange
+    from resprune.compare import TokenChange
 
 RAREST = 1e-9  # a probability below this counts as this
 KEPT_OUT = ("kept",)  # of an answer: hundreds of places that no table of results shows
@@ -92,7 +92,7 @@ def _fall(token: "TokenChange") -> float:
 
 def _marks(item: Item, answers: dict[str, dict[str, Any]]) -> dict[str, bool]:
     """Which sides are right, where the right answers are known."""
-    from resprune.evaluate.accuracy import normalised
+    from resprune.evaluate import normalised
 
     right = {normalised(answer) for answer in item.answers}
     return {f"{side}_right": normalised(answers[side]["answer"]) in right for side in answers} if right else {}

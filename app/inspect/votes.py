@@ -87,7 +87,7 @@ def vote(job: Job, item: int, choice: str) -> None:
 
 def tally(job: Job) -> Tally:
     """Count the votes on pairs that are still there."""
-    from resprune.evaluate.accuracy import wilson  # not at the top: the page is up before the library is imported
+    from resprune.evaluate import wilson  # not at the top: the page is up before the library is imported
 
     open_pairs = pairs(job)
     cast = [job.votes[item] for item in open_pairs if item in job.votes]

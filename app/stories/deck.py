@@ -62,7 +62,7 @@ class Story:
 
 def said_the_same(answer: str, truth: str) -> bool:
     """Whether an answer is the right one, as the question sets count it."""
-    from resprune.evaluate.accuracy import normalised
+    from resprune.evaluate import normalised
 
     return normalised(answer) == normalised(truth)
 

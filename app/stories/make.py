@@ -21,13 +21,9 @@ from app.registry import Registry
 from app.scenes import ASSETS, Example
 from app.stored import run
 from app.stories.deck import FOLDER, Story, Told, said_the_same
-from resprune.evaluate.casts import Plan
-from resprune.evaluate.examples import Example as Asking
-from resprune.evaluate.questions import Question, questions
-from resprune.evaluate.replies import Replies
-from resprune.evaluate.scenes import Composer, Scene
-from resprune.evaluate.sprites import SIGN
-from resprune.evaluate.wording import with_article
+from resprune.evaluate import Example as Asking
+from resprune.evaluate import Replies
+from resprune.world import SIGN, Composer, Plan, Question, Scene, questions, with_article
 
 SEED = 9301
 MOST_SCENES = 150

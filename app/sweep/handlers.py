@@ -83,8 +83,8 @@ def sweep(
 def _trials(
     request: asking.Request, methods: list[str], budgets: str, seeds: int, trials: list[Any]
 ) -> Iterator[Shown]:
+    from resprune.compare import plan, sweep
     from resprune.settings import parse_keep
-    from resprune.sweep import plan, sweep
 
     if not methods:
         raise Refused("No method is chosen; choose at least one.")

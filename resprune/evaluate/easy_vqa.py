@@ -13,7 +13,7 @@ from PIL import Image
 
 from resprune.errors import InputError
 from resprune.evaluate.examples import Example
-from resprune.evaluate.wording import with_article
+from resprune.world import with_article
 
 _COLOURS = {"gray": "grey"}
 

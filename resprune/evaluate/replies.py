@@ -3,17 +3,18 @@
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from resprune.attach import encode, pruned
+from resprune.attachment import pruned
+from resprune.device import PrefillTimer
 from resprune.evaluate.examples import Example
 from resprune.layouts import image_token_of
-from resprune.measure import PrefillTimer
-from resprune.prompt import build_inputs
+from resprune.question import build_inputs
+from resprune.seam import encode
 from resprune.settings import Settings
 
 
@@ -58,7 +59,7 @@ class Replies:
         inputs.pop("pixel_values")
         given: Mapping[str, Any] = {"max_new_tokens": self.max_new_tokens, "do_sample": False}
         with (
-            pruned(model, self.processor, **asdict(settings)) if settings else contextlib.nullcontext(),
+            pruned(model, self.processor, **vars(settings)) if settings else contextlib.nullcontext(),
             PrefillTimer(model.get_decoder(), model.device) as prefill,
         ):
             output = model.generate(**inputs, mm_encoder_outputs={"image": self._encoded}, **given)

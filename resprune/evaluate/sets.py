@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from resprune.errors import InputError
-from resprune.evaluate.casts import Plan
 from resprune.evaluate.easy_vqa import easy_vqa
 from resprune.evaluate.examples import Example
-from resprune.evaluate.questions import one_of_each
-from resprune.evaluate.scenes import TRAINING_FONTS, TRAINING_STYLES, UNSEEN_FONT, UNSEEN_STYLE, Composer
 from resprune.images import checked_question, open_image
 from resprune.models import assets_dir
+from resprune.world import TRAINING_FONTS, TRAINING_STYLES, UNSEEN_FONT, UNSEEN_STYLE, Composer, Plan, one_of_each
 
 # Training draws its scenes from triples of numbers, never from pairs.
 TEST_SEED, STYLE_SEED, CROWDED_SEED = 9101, 9102, 9103

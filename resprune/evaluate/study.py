@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,7 @@ from resprune.errors import InputError
 from resprune.evaluate.accuracy import normalised
 from resprune.evaluate.examples import Example
 from resprune.evaluate.replies import Replies
-from resprune.evaluate.variants import method_of, settings_of
 from resprune.settings import Keep, Settings
-from resprune.sweep import SEEDED
 
 FULL = "full"
 PLAN, ROWS = "study.json", "rows.jsonl"
@@ -23,9 +21,9 @@ class Way:
     """One way to answer a question.
 
     Attributes:
-        name: as in :mod:`resprune.evaluate.variants`, or :data:`FULL`.
+        name: of the method, as :class:`resprune.settings.Settings` reads it, or :data:`FULL`.
         keep: the budget, ``None`` for :data:`FULL`.
-        seed: of methods that draw at random.
+        seed: number of the draw, of methods that draw at random.
         settings: of pruning, ``None`` for :data:`FULL`.
     """
 
@@ -51,8 +49,9 @@ def ways(names: Sequence[str], budgets: Sequence[Keep], seeds: int) -> list[Way]
     found = [Way(FULL)]
     for name in names:
         for keep in budgets:
-            for seed in range(seeds if method_of(name) in SEEDED else 1):
-                found.append(Way(name, keep, seed, settings_of(name, keep, seed)))
+            settings = Settings(keep, name)
+            for seed in range(seeds if settings.method.draws else 1):
+                found.append(Way(name, keep, seed, replace(settings, method=settings.method.drawn(seed))))
     if len({way.key for way in found}) < len(found):
         raise InputError("A method or a budget is given twice; give each once.")
     return found

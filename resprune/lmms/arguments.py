@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from resprune.catalogue import CATALOGUE, QUANTISED_BYTES
 from resprune.errors import InputError
-from resprune.settings import MANUAL, Settings, parse_keep
+from resprune.models import CATALOGUE, QUANTISED_BYTES
+from resprune.settings import Settings, misplaced, parse_keep
 
-OF_ONE_PICTURE = ("protect", "image_size", "indices")
+OF_ONE_PICTURE = ("protect", "image_size")
 SETTINGS = tuple(field.name for field in fields(Settings) if field.name not in OF_ONE_PICTURE)
 DTYPES = {name: getattr(torch, name) for name in ("bfloat16", "float16", "float32")}
 
@@ -49,15 +49,18 @@ class Arguments:
         given.pop("max_batch_size", None)
         names = (*(field.name for field in fields(cls) if field.name != "settings"), *SETTINGS)
         if unknown := sorted(given.keys() - set(names)):
-            raise InputError(f"model_args has no {unknown[0]!r}; choose among {', '.join(names)}.")
+            elsewhere = misplaced(unknown[0], given[unknown[0]], given.get("method", Settings.method))
+            raise InputError(elsewhere or f"model_args has no {unknown[0]!r}; choose among {', '.join(names)}.")
         chosen = {name: given[name] for name in SETTINGS if name in given}
-        if chosen.get("method") == MANUAL:
-            raise InputError(f"The method {MANUAL!r} keeps tokens of one picture; choose another for a set of them.")
         if "keep" in chosen:
             chosen["keep"] = parse_keep(str(chosen["keep"]))
+        settings = Settings(**chosen)
+        if settings.method.by_hand:
+            named = settings.method.name
+            raise InputError(f"The method {named!r} keeps tokens of one picture; choose another for a set of them.")
         return cls(
             pretrained=str(given.get("pretrained", default)),
-            settings=Settings(**chosen),
+            settings=settings,
             quantization=_one_of("quantization", given.get("quantization"), QUANTISED_BYTES),
             dtype=DTYPES.get(_one_of("dtype", given.get("dtype"), DTYPES) or ""),
             device=str(given["device"]) if given.get("device") is not None else _own_device(),

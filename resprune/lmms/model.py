@@ -14,12 +14,12 @@ from PIL import Image
 from tqdm import tqdm
 from transformers import BatchFeature
 
-from resprune.attach import attach
+from resprune.attachment import attach
 from resprune.errors import InputError
 from resprune.images import checked_question, open_image
 from resprune.lmms.arguments import Arguments
 from resprune.models import load
-from resprune.prompt import build_inputs
+from resprune.question import build_inputs
 
 MOST_NEW_TOKENS = 1024  # where a task does not say; lmms-eval's own LLaVA takes as many
 

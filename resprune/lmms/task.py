@@ -13,8 +13,7 @@ from typing import Any
 import yaml
 
 from resprune.errors import InputError
-from resprune.evaluate.accuracy import normalised
-from resprune.evaluate.examples import Example
+from resprune.evaluate import Example, normalised
 
 MAX_NEW_TOKENS = 64  # as `python -m resprune evaluate` allows
 # lmms-eval reads functions from a file beside the task's; these stand in the package, where they are tested.
@@ -78,7 +77,7 @@ def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]
 
 def main() -> int:
     """The command; returns its exit status."""
-    from resprune.evaluate.sets import SETS
+    from resprune.evaluate import SETS
 
     parser = argparse.ArgumentParser(prog="python -m resprune.lmms.task", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="for --include_path of lmms-eval")

@@ -1,19 +1,26 @@
 """ResPrune as its paper has it."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import ClassVar
 
-from resprune.methods.resprune import resprune
+from resprune.methods.base import Conditioned
+from resprune.methods.resprune import ResPrune
+from resprune.methods.tokens import VisualTokens
 from resprune.selection import Selection
-from resprune.tokens import VisualTokens
-
-if TYPE_CHECKING:
-    from resprune.settings import Settings
 
 
-def paper(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
-    """Greedy subspace expansion on the raw features, weighted by relevance, ``alpha = 1`` (arXiv 2603.21105).
+@dataclass(frozen=True)
+class Paper(Conditioned):
+    """ResPrune as its paper has it: raw features, weighted by relevance, with an exponent of 1.
 
     How the paper brings relevance to (0, 1], and which exponent it takes, is not in it.
+
+    Paper: ResPrune, arXiv 2603.21105, 2026
+    Source: our own; the authors had released none
     """
-    return resprune(tokens, k, replace(settings, weighting="power", alpha=1.0, kernel="raw"))
+
+    name: ClassVar[str] = "paper"
+    energies: ClassVar[bool] = True
+
+    def select(self, tokens: VisualTokens, k: int) -> Selection:
+        return ResPrune(weighting="power", alpha=1.0, kernel="raw").select(tokens, k)

@@ -1,17 +1,33 @@
 """A random sample: stronger than one expects."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 
+from resprune.methods.base import Method
+from resprune.methods.tokens import VisualTokens
+from resprune.options import option
 from resprune.selection import Selection
-from resprune.tokens import VisualTokens
-
-if TYPE_CHECKING:
-    from resprune.settings import Settings
 
 
-def random(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
-    """A random sample without replacement; ``settings.seed`` decides it, the same on every device."""
-    order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(settings.seed))
-    return Selection.of(order, k)
+@dataclass(frozen=True)
+class Random(Method):
+    """A seeded random sample.
+
+    Without replacement, and the same on every device.
+
+    Paper: none, a baseline
+    """
+
+    name: ClassVar[str] = "random"
+    draws: ClassVar[bool] = True
+
+    seed: int = option(0, "which sample it is", least=0, most=2**63 - 1)
+
+    def select(self, tokens: VisualTokens, k: int) -> Selection:
+        order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(self.seed))
+        return Selection.of(order, k)
+
+    def drawn(self, number: int) -> Self:
+        return replace(self, seed=number)

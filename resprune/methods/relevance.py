@@ -1,19 +1,29 @@
 """Relevance alone, without a subspace."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
+from resprune.methods.base import Conditioned
 from resprune.methods.scores import largest
+from resprune.methods.tokens import VisualTokens
 from resprune.selection import Selection
-from resprune.tokens import VisualTokens
-
-if TYPE_CHECKING:
-    from resprune.settings import Settings
 
 
-def relevance(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
-    """The most relevant tokens, whatever they share; by index where they tie or the question names nothing."""
-    if tokens.relevance is None:
-        return Selection.of(torch.arange(len(tokens)), k)
-    return largest(tokens.relevance.cpu(), k)
+@dataclass(frozen=True)
+class MostRelevant(Conditioned):
+    """The most relevant tokens, without a subspace.
+
+    By index where they tie or the question names nothing.
+
+    Paper: ResPrune, arXiv 2603.21105, 2026 (its ablation)
+    Source: our own; the authors had released none
+    """
+
+    name: ClassVar[str] = "relevance"
+
+    def select(self, tokens: VisualTokens, k: int) -> Selection:
+        if tokens.relevance is None:
+            return Selection.of(torch.arange(len(tokens)), k)
+        return largest(tokens.relevance.cpu(), k)

@@ -1,64 +1,64 @@
 """ResPrune: the kept tokens span the most, weighed by the question."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
 import torch
 
-from resprune.relevance import FLOOR
-from resprune.selection import Selection, gram_matrix, select
-from resprune.tokens import VisualTokens
+from resprune.methods.base import Conditioned
+from resprune.methods.subspace import products_beyond
+from resprune.methods.tokens import VisualTokens
+from resprune.options import option
+from resprune.question import FLOOR
+from resprune.selection import Selection, select
 
-if TYPE_CHECKING:
-    from resprune.settings import Settings
 
-
-def resprune(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
-    """Greedy subspace expansion, each token weighed by its relevance to the question (ResPrune, arXiv 2603.21105).
+@dataclass(frozen=True)
+class ResPrune(Conditioned):
+    """Greedy subspace expansion, weighted by relevance to the question, with the defaults that we chose.
 
     A token's weight is ``1 + alpha * c``, c its cosine with the question's words, and never so small that what the
     question does not name is shut out. ``weighting="power"`` is the paper's ``r ** alpha``, r the same cosine stretched
     to (0, 1] over the image. ``sign=-1`` turns either around: ``1 / (1 + alpha * c)``, or ``(1 - r) ** alpha`` as in
     SPARE (arXiv 2606.18681). Where the question names nothing, or ``alpha`` is 0, all tokens weigh the same.
-    ``kernel`` says whether features are centred or normalised first.
+
+    Paper: ResPrune, arXiv 2603.21105, 2026
+    Source: our own; the authors had released none
     """
-    products, weights = gram(tokens), _weights(tokens, settings)
-    own = tokens.gram.diagonal()
-    if settings.kernel in ("centred", "both"):
-        mean = products.mean(0)
-        products = products - mean - mean[:, None] + mean.mean()
-        own = products.diagonal()
-    if settings.kernel in ("normalised", "both"):
-        # Scaling a vector is weighing its energy.
-        scale = torch.from_numpy(1 / own.clip(1e-18))
-        weights = scale if weights is None else scale * weights
-    return select(products, k, weights)
 
+    name: ClassVar[str] = "resprune"
+    energies: ClassVar[bool] = True
 
-def _weights(tokens: VisualTokens, settings: "Settings") -> torch.Tensor | None:
-    """``[N]`` on the CPU; ``None`` where all are the same."""
-    if tokens.relevance is None or settings.alpha == 0:
-        return None
-    if settings.weighting == "bounded":
-        weights = 1 + settings.alpha * tokens.cosine.cpu()
-        return weights if settings.sign > 0 else 1 / weights
-    relevance = tokens.relevance.cpu()
-    return (relevance if settings.sign > 0 else (1 - relevance).clamp_min(FLOOR)) ** settings.alpha
+    alpha: float = option(8.0, "how much the question weighs; 0 ignores it", least=0, usual=(0, 64))
+    sign: int = option(1, "1 prefers what is relevant to the question, -1 the rest", choices=(1, -1))
+    weighting: str = option(
+        "bounded", "weight of a token: 1 + alpha * cosine, or relevance ** alpha", choices=("bounded", "power")
+    )
+    kernel: str = option(
+        "normalised",
+        "features of the subspace: as they are, centred, normalised, or both",
+        choices=("raw", "centred", "normalised", "both"),
+    )
 
+    def select(self, tokens: VisualTokens, k: int) -> Selection:
+        products, weights = products_beyond(tokens), self._weights(tokens)
+        own = tokens.gram.diagonal()
+        if self.kernel in ("centred", "both"):
+            mean = products.mean(0)
+            products = products - mean - mean[:, None] + mean.mean()
+            own = products.diagonal()
+        if self.kernel in ("normalised", "both"):
+            # Scaling a vector is weighing its energy.
+            scale = torch.from_numpy(1 / own.clip(1e-18))
+            weights = scale if weights is None else scale * weights
+        return select(products, k, weights)
 
-def gram(tokens: VisualTokens) -> np.ndarray:
-    """``[N, N]`` inner products of what the tokens that stay anyway leave of the candidates."""
-    return tokens.gram if tokens.present is None else gram_matrix(beyond(tokens))
-
-
-def beyond(tokens: VisualTokens) -> torch.Tensor:
-    """``[N, D]`` features without their part in the span of the tokens that are present anyway.
-
-    The greedy choice goes on from there as if it had chosen those tokens first.
-    """
-    if tokens.present is None:
-        return tokens.features
-    features = tokens.features.float()
-    directions, sizes, _ = torch.linalg.svd(tokens.present.float().T, full_matrices=False)
-    basis = directions[:, sizes > 1e-5 * sizes[0]]
-    return features - (features @ basis) @ basis.T
+    def _weights(self, tokens: VisualTokens) -> torch.Tensor | None:
+        """``[N]`` on the CPU; ``None`` where all are the same."""
+        if tokens.relevance is None or self.alpha == 0:
+            return None
+        if self.weighting == "bounded":
+            weights = 1 + self.alpha * tokens.cosine.cpu()
+            return weights if self.sign > 0 else 1 / weights
+        relevance = tokens.relevance.cpu()
+        return (relevance if self.sign > 0 else (1 - relevance).clamp_min(FLOOR)) ** self.alpha

@@ -3,8 +3,10 @@
 import torch
 
 from resprune.errors import InputError
+from resprune.methods.base import Method
+from resprune.methods.saliency import Saliency
+from resprune.methods.tokens import VisualTokens
 from resprune.selection import Selection
-from resprune.tokens import VisualTokens
 
 
 def finite(tokens: VisualTokens) -> torch.Tensor:
@@ -24,11 +26,27 @@ def largest(scores: torch.Tensor, k: int) -> Selection:
     return Selection.of(scores.argsort(descending=True, stable=True), k)
 
 
-def attention(tokens: VisualTokens) -> torch.Tensor:
+def saliency_of(tokens: VisualTokens, method: Method) -> Saliency:
+    """What the CLS token attends to.
+
+    Raises:
+        InputError: if the model has none.
+    """
+    if tokens.saliency is None:
+        raise InputError(
+            f"The method {method.name!r} chooses by the attention of a CLS token, which is known of LLaVA-1.5's "
+            "vision tower only; choose another method, or give such a model, and its images or what "
+            "resprune.encode made of them."
+        )
+    return tokens.saliency
+
+
+def attention(tokens: VisualTokens, method: Method) -> torch.Tensor:
     """``[N]`` float32, how much the CLS token attends to each patch, the mean over heads.
 
     Raises:
-        InputError: if the features hold no numbers.
+        InputError: if the model has no CLS token, or the features hold no numbers.
     """
+    saliency = saliency_of(tokens, method)
     finite(tokens)
-    return tokens.saliency.attention.mean(0).cpu()
+    return saliency.attention.mean(0).cpu()

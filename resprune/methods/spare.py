@@ -1,19 +1,26 @@
 """ResPrune with relevance turned around."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import ClassVar
 
-from resprune.methods.resprune import resprune
+from resprune.methods.base import Conditioned
+from resprune.methods.resprune import ResPrune
+from resprune.methods.tokens import VisualTokens
 from resprune.selection import Selection
-from resprune.tokens import VisualTokens
-
-if TYPE_CHECKING:
-    from resprune.settings import Settings
 
 
-def spare(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
-    """The paper's ResPrune with ``sign = -1``: what the question does not name comes first (SPARE, arXiv 2606.18681).
+@dataclass(frozen=True)
+class Spare(Conditioned):
+    """The paper's ResPrune with relevance turned around: what the question does not name comes first, as in SPARE.
 
-    Only the weights are SPARE's; the kernel and the relevance are ours.
+    Only the weights are SPARE's; the subspace and the relevance are ours.
+
+    Paper: SPARE, arXiv 2606.18681, 2026
+    Source: our own; only the sign of the weights is SPARE's
     """
-    return resprune(tokens, k, replace(settings, sign=-1, weighting="power", alpha=1.0, kernel="raw"))
+
+    name: ClassVar[str] = "spare"
+    energies: ClassVar[bool] = True
+
+    def select(self, tokens: VisualTokens, k: int) -> Selection:
+        return ResPrune(weighting="power", alpha=1.0, kernel="raw", sign=-1).select(tokens, k)

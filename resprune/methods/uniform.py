@@ -1,34 +1,41 @@
 """An even grid: it looks neither at the features nor at the question, and is stronger than one expects."""
 
+from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import torch
 
+from resprune.methods.base import Method
+from resprune.methods.tokens import VisualTokens
 from resprune.selection import Selection, checked_budget
-from resprune.tokens import VisualTokens
-
-if TYPE_CHECKING:
-    from resprune.settings import Settings
 
 
-def uniform(tokens: VisualTokens, k: int, settings: "Settings") -> Selection:
-    """An even grid: the tokens at the centres of k cells that cover the picture, in each tile its share of k.
+@dataclass(frozen=True)
+class Uniform(Method):
+    """An even grid over the picture.
 
     Not nested: the grid of a smaller budget is another one. ``order`` is the kept tokens as they are read, row by row,
     then all others likewise.
+
+    Paper: none, a baseline
     """
-    k = checked_budget(k, len(tokens))
-    tiles = tokens.coords[:, 0].tolist()
-    members = {tile: [i for i, t in enumerate(tiles) if t == tile] for tile in sorted(set(tiles))}
-    kept, seen = [], 0
-    for indices in members.values():
-        before, seen = seen, seen + len(indices)
-        share = seen * k // len(tokens) - before * k // len(tokens)  # rounding carries over, so shares add up to k
-        places = [(row, col) for row, col in tokens.coords[indices, 1:].tolist()]
-        kept += [indices[i] for i in _grid(places, share)]
-    others = sorted(set(range(len(tokens))) - set(kept))
-    return Selection.of(torch.tensor(kept + others), k)
+
+    name: ClassVar[str] = "uniform"
+    nested: ClassVar[bool] = False
+
+    def select(self, tokens: VisualTokens, k: int) -> Selection:
+        k = checked_budget(k, len(tokens))
+        tiles = tokens.coords[:, 0].tolist()
+        members = {tile: [i for i, t in enumerate(tiles) if t == tile] for tile in sorted(set(tiles))}
+        kept, seen = [], 0
+        for indices in members.values():
+            before, seen = seen, seen + len(indices)
+            share = seen * k // len(tokens) - before * k // len(tokens)  # rounding carries over, so shares add up to k
+            places = [(row, col) for row, col in tokens.coords[indices, 1:].tolist()]
+            kept += [indices[i] for i in _grid(places, share)]
+        others = sorted(set(range(len(tokens))) - set(kept))
+        return Selection.of(torch.tensor(kept + others), k)
 
 
 def _grid(places: list[tuple[int, int]], k: int) -> list[int]:

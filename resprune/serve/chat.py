@@ -11,11 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from resprune.errors import InputError
 from resprune.images import checked_question
 from resprune.serve.errors import Refusal
-from resprune.settings import Settings, parse_keep
+from resprune.settings import Settings, misplaced, parse_keep
 
 MAX_BODY = 80_000_000  # bytes of a request; a picture within JSON is a third longer than its file
 MAX_TOKENS = 128  # of an answer, where the request does not say
-MAX_SEED = 2**63 - 1
 
 _IGNORED = {"user", "metadata", "seed", "service_tier", "safety_identifier", "parallel_tool_calls"}
 # Values that ask for what happens anyway. Answers are greedy.
@@ -168,18 +167,14 @@ def _picture(url: str, where: str) -> bytes:
 
 def _settings(given: dict[str, Any], defaults: Settings) -> Settings:
     names = [field.name for field in fields(Settings)]
-    for name in given:
+    for name, value in given.items():
         if name not in names:
-            message = f"There is no setting {name[:100]!r}; give some of {', '.join(names)}."
+            there = f"There is no setting {name[:100]!r}; give some of {', '.join(names)}."
+            message = misplaced(name, value, given.get("method", defaults.method)) or there
             raise Refusal(message, param=f"resprune.{name[:100]}", code="unknown_parameter")
     try:
         if isinstance(given.get("keep"), str):
             given = given | {"keep": parse_keep(given["keep"])}
-        seed = given.get("seed", 0)
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
-            raise InputError(f"seed is {str(seed)[:40]!r}; give a whole number of 0 or more.")
-        if "indices" in given and "method" not in given:
-            given = given | {"method": "manual"}
         return replace(defaults, **given)
     except InputError as error:
         raise Refusal(str(error), param="resprune") from None

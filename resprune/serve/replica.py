@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from resprune.answers import Update
-from resprune.compare import answer
+from resprune.compare import Update, answer
 from resprune.errors import InputError
 from resprune.models import load
 from resprune.serve.chat import Chat
@@ -72,7 +71,7 @@ class Replica:
         return {
             "text": said["answer"],
             "finish_reason": "length" if cut_off else "stop",
-            "prompt_tokens": update.asked.inputs["input_ids"].shape[1] - dropped,
+            "prompt_tokens": update.encoded.inputs["input_ids"].shape[1] - dropped,
             "completion_tokens": len(ids),
             "resprune": {name: said[name] for name in (*_FIGURES, *_TIMES)},
         }

@@ -1,0 +1,121 @@
+"""The seam: prune inside a stock model's ``generate``, and undo it without a trace."""
+
+import contextlib
+import functools
+import inspect
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import GenerationMixin, PreTrainedModel, ProcessorMixin
+from transformers.modeling_outputs import ModelOutput
+
+from resprune.errors import InputError
+from resprune.layouts import check_processor
+from resprune.methods import Method
+from resprune.seam import PruneResult, carried, encode, generate_inside, prepare, remember
+from resprune.settings import Keep, Settings
+
+__all__ = ["Attachment", "attach", "detach", "encode", "pruned"]
+
+_OTHER_NAMES = {"inputs": "input_ids", "past_key_values": "cache", "cache_params": "cache"}  # of generate's arguments
+
+
+@dataclass
+class Attachment:
+    """What :func:`attach` hangs on a model, as ``model.resprune``.
+
+    Attributes:
+        processor: of the model.
+        settings: how to prune; assign another :class:`Settings` to change it.
+        last: what the latest ``generate`` did, one result an image; empty if it pruned nothing.
+    """
+
+    processor: ProcessorMixin
+    settings: Settings
+    last: list[PruneResult] = field(default_factory=list)
+
+
+def attach(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    keep: Keep = 128,
+    method: str | Method = "resprune",
+    **settings: Any,
+) -> PreTrainedModel:
+    """Make ``model.generate`` prune the visual tokens of each image. No weight, class or module is changed.
+
+    Kept tokens keep their positions. With all tokens kept, what is generated is bit for bit that of the plain model;
+    below, it is that of the plain model with the other tokens masked out.
+
+    ``generate`` is called as ever: the prompts in what it returns, and those that streamers, logits processors and
+    stopping criteria see, are the caller's, and ``max_length`` counts them. It takes images already encoded, as
+    ``mm_encoder_outputs={"image": encode(model, inputs)}``. A call without images, or with ``inputs_embeds``, passes
+    through. A chat may go on from the KV cache of a pruned call as from any other.
+
+    Args:
+        model: of a family in :data:`resprune.layouts.LAYOUTS`.
+        processor: the processor of the same checkpoint.
+        keep: an ``int`` is a number of tokens an image, a ``float`` in ``(0, 1]`` a share of them, ``"auto"`` as few
+            as hold most of the energy.
+        method: such as ``ResPrune(alpha=4)``, or its text, ``"resprune:alpha=4"``; see :mod:`resprune.methods`.
+        settings: what else :class:`Settings` has: ``mass``, ``positions``, ``energy``, ``protect``, ``image_size``.
+
+    Returns:
+        ``model``, with an :class:`Attachment` as ``model.resprune``.
+
+    Raises:
+        InputError: if the family is not supported, the processor is of another model, a setting is out of range, or
+            the model is attached already. The model is then as it was.
+    """
+    check_processor(model, processor)
+    if "generate" in vars(model) or "resprune" in vars(model):
+        raise InputError("The model's generate has been replaced already; call resprune.detach(model) first.")
+    model.resprune = Attachment(processor, Settings.of(keep=keep, method=method, **settings))
+    model.generate = types.MethodType(_generate, model)
+    return model
+
+
+def detach(model: PreTrainedModel) -> PreTrainedModel:
+    """Undo :func:`attach`. A model that is not attached stays as it is."""
+    if isinstance(vars(model).get("resprune"), Attachment):
+        del model.resprune, model.generate
+    return model
+
+
+@contextlib.contextmanager
+def pruned(model: PreTrainedModel, processor: ProcessorMixin, **settings: Any) -> Iterator[PreTrainedModel]:
+    """:func:`attach` for the length of a ``with`` block, with the same arguments."""
+    attach(model, processor, **settings)
+    try:
+        yield model
+    finally:
+        detach(model)
+
+
+@functools.wraps(GenerationMixin.generate)
+def _generate(self: PreTrainedModel, *args: Any, **kwargs: Any) -> ModelOutput | torch.Tensor:
+    original = types.MethodType(type(self).generate, self)
+    call = dict(inspect.signature(original).bind(*args, **kwargs).arguments)
+    call |= call.pop("kwargs", {})
+    for name, plain in _OTHER_NAMES.items():
+        if call.get(name) is not None and call.get(plain) is None:
+            call[plain] = call.pop(name)
+    attachment: Attachment = self.resprune
+    attachment.last = []
+    if attachment.settings.method.inside:
+        output, attachment.last = generate_inside(self, attachment.settings, call, original)
+        return output
+    request = prepare(self, attachment.processor, attachment.settings, call)
+    if request is None:
+        return original(*args, **kwargs)
+    attachment.last = request.results
+    with carried(self, request.cached.bias, shortened=request.cached.shortened):
+        output = original(**request.call)
+    remember(request, output)
+    if isinstance(output, torch.Tensor):
+        return request.prompt.restore(output)
+    output.sequences = request.prompt.restore(output.sequences)
+    return output

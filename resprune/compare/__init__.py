@@ -1,0 +1,24 @@
+"""One picture, one question, two answers: what each says, what it costs, and where they part."""
+
+from resprune.compare.answers import Answer, Side, Stage, Update
+from resprune.compare.comparison import answer, compare
+from resprune.compare.differences import TokenChange, differences
+from resprune.compare.encoded import EncodedQuestion
+from resprune.compare.generation import Generation
+from resprune.compare.sweep import Trial, plan, sweep
+
+__all__ = [
+    "Answer",
+    "EncodedQuestion",
+    "Generation",
+    "Side",
+    "Stage",
+    "TokenChange",
+    "Trial",
+    "Update",
+    "answer",
+    "compare",
+    "differences",
+    "plan",
+    "sweep",
+]

@@ -1,0 +1,28 @@
+"""The ground floor: clocks, memory, threads, and what the processor can do."""
+
+from resprune.device.clock import PrefillTimer, SharedSpan, Span, mark, now_ms
+from resprune.device.dtypes import default_dtype, faster_on_cpu
+from resprune.device.heap import limit_arenas, trim_heap
+from resprune.device.memory import PeakMemory, free_bytes, kv_bytes
+from resprune.device.processor import described_machine, processor_flags, processor_name, usable_cores
+from resprune.device.threads import one_thread
+
+__all__ = [
+    "PeakMemory",
+    "PrefillTimer",
+    "SharedSpan",
+    "Span",
+    "default_dtype",
+    "described_machine",
+    "faster_on_cpu",
+    "free_bytes",
+    "kv_bytes",
+    "limit_arenas",
+    "mark",
+    "now_ms",
+    "one_thread",
+    "processor_flags",
+    "processor_name",
+    "trim_heap",
+    "usable_cores",
+]

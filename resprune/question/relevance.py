@@ -1,0 +1,100 @@
+"""How relevant each visual token is to the question: its cosine with the words, where the model embeds them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from resprune.question.nouns import Noun
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+FLOOR = 1e-6  # of relevance, so that a weight is never 0
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Relevance of N visual tokens to J nouns.
+
+    Attributes:
+        per_noun: ``[J, N]`` float32, cosine of each token with each noun, in ``[-1, 1]``.
+        combined: ``[N]`` float32 in ``(0, 1]``: what the cosines come to, clamped at 0, stretched to ``[1e-6, 1]``; all
+            ones where there is no noun, or no difference.
+        cosine: ``[N]`` float32 in ``[0, 1]``, what was stretched; all zeros where there is no noun.
+    """
+
+    per_noun: torch.Tensor
+    combined: torch.Tensor
+    cosine: torch.Tensor
+
+
+@torch.no_grad()
+def noun_embeddings(nouns: list[Noun], tokenizer: "PreTrainedTokenizerBase", embedding: nn.Embedding) -> torch.Tensor:
+    """Where each noun lies in the language model's input-embedding space.
+
+    It is the mean over the noun's sub-tokens as they are inside a sentence, after a space and without special tokens.
+    The lemma is embedded, unless the vocabulary spells the word of the question in fewer pieces ("grapes").
+
+    Args:
+        nouns: J nouns.
+        tokenizer: the model's.
+        embedding: the model's input embedding.
+
+    Returns:
+        ``[J, D]`` float32 on the device of ``embedding``; zeros for a noun that the tokenizer cannot spell.
+    """
+    device = embedding.weight.device
+    vectors = torch.zeros(len(nouns), embedding.embedding_dim, device=device)
+    for vector, noun in zip(vectors, nouns, strict=True):
+        spellings = [ids for form in (noun.lemma, noun.surface) if (ids := _inside_sentence(form, tokenizer))]
+        if spellings:
+            ids = torch.tensor(min(spellings, key=len)).to(device)
+            vector.copy_(embedding(ids).float().mean(0))
+    return vectors
+
+
+def _inside_sentence(word: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Ids of ``word`` after another one: tokenizers differ in what they make of a space that comes first."""
+    before, both = (tokenizer(text, add_special_tokens=False).input_ids for text in ("a", f"a {word}"))
+    return both[len(before) :]
+
+
+@torch.no_grad()
+def token_embeddings(text: str, tokenizer: "PreTrainedTokenizerBase", embedding: nn.Embedding) -> torch.Tensor:
+    """``[T, D]`` float32 input embeddings of the tokens of ``text``, without special ones."""
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    return embedding(torch.tensor(ids, dtype=torch.int64, device=embedding.weight.device)).float()
+
+
+@torch.no_grad()
+def relevance(features: torch.Tensor, noun_vectors: torch.Tensor, pooling: str = "max") -> Relevance:
+    """Cosine of each visual token with each noun, and what they come to: ``r_i = max_j cos(v_i, t_j)``.
+
+    Args:
+        features: ``[N, D]`` projected visual tokens.
+        noun_vectors: ``[J, D]`` of :func:`noun_embeddings`; J may be 0.
+        pooling: ``"max"``, the ``"mean"`` over nouns, or ``"pooled"``, the cosine with the mean of the nouns.
+
+    Returns:
+        Relevance on the device of ``features``.
+
+    Source: arXiv 2603.21105, text conditioning; the maximum over nouns is its best variant. How r is brought to
+    ``(0, 1]`` is not in the paper.
+    """
+    tokens = features.float()
+    nouns = nn.functional.normalize(noun_vectors.to(features.device).float(), dim=1)
+    per_noun = nouns @ tokens.T / tokens.norm(dim=1).clamp_min(1e-12)  # [J, N]
+    flat = torch.ones(len(features), device=features.device)
+    if not len(nouns):
+        return Relevance(per_noun, flat, torch.zeros_like(flat))
+    if pooling == "pooled":
+        centre = nn.functional.normalize(noun_vectors.to(features.device).float().mean(0), dim=0)
+        best = centre @ tokens.T / tokens.norm(dim=1).clamp_min(1e-12)
+    else:
+        best = per_noun.mean(0) if pooling == "mean" else per_noun.amax(0)
+    best = best.clamp_min(0)
+    low, high = best.aminmax()
+    combined = torch.where(high > low, ((best - low) / (high - low)).clamp_min(FLOOR), flat)
+    return Relevance(per_noun, combined, best)

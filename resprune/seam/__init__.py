@@ -1,0 +1,19 @@
+"""One call of generate: encode, choose, shorten the prompt, keep positions, carry mass, remember the cache."""
+
+from resprune.seam.encoding import Images, encode
+from resprune.seam.fastv import generate_inside
+from resprune.seam.mass_attention import AUGMENTED, MASKED, carried
+from resprune.seam.request import prepare, remember
+from resprune.seam.result import PruneResult
+
+__all__ = [
+    "AUGMENTED",
+    "MASKED",
+    "Images",
+    "PruneResult",
+    "carried",
+    "encode",
+    "generate_inside",
+    "prepare",
+    "remember",
+]

@@ -1,0 +1,235 @@
+"""One call of ``generate``: choose the visual tokens of its images, and write the call to make instead."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+from transformers import PreTrainedModel, ProcessorMixin
+from transformers.modeling_outputs import ModelOutput
+from transformers.utils.generic import is_flash_attention_requested
+
+from resprune.device import SharedSpan, Span
+from resprune.errors import InputError
+from resprune.seam.arguments import CallersPrompt, setting
+from resprune.seam.encoding import Images, encode
+from resprune.seam.positions import note_deltas, positions_of
+from resprune.seam.prune import Pruned, Words, prune
+from resprune.seam.result import PruneResult
+from resprune.seam.shorten import Shortened, end_of, shorten
+from resprune.settings import Settings
+
+_ALIGNED = ("token_type_ids", "mm_token_type_ids")  # inputs of one value a column, beside the mask and the positions
+SIZES = ("image_sizes", "image_grid_thw", "batch_num_images")  # of images
+_VIDEOS = ("pixel_values_videos", "video_grid_thw")
+_ON_CACHE = "_resprune_prompt"
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What a KV cache is filled with.
+
+    Attributes:
+        shortened: what was sent of the caller's prompt; on the CPU.
+        positions: ``[..., B, S]`` int64 of the caller's columns.
+        bias: ``[B, L]`` float32, the logarithm of the mass of each column that was sent; on the CPU; ``None`` where all
+            is 1.
+    """
+
+    shortened: Shortened
+    positions: torch.Tensor
+    bias: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of ``generate`` with a shortened prompt.
+
+    Attributes:
+        call: its arguments.
+        prompt: the caller's.
+        cached: what it leaves in the cache, beside the answer.
+        results: what happened to each image.
+    """
+
+    call: dict[str, Any]
+    prompt: CallersPrompt
+    cached: Cached
+    results: list[PruneResult]
+
+
+def prepare(
+    model: PreTrainedModel, processor: ProcessorMixin, settings: Settings, call: dict[str, Any]
+) -> Request | None:
+    """The request to make instead of ``call``; ``None`` where it is to be left alone.
+
+    Raises:
+        InputError: if it asks for what cannot be done with a shortened prompt, or its images do not fit its prompts.
+    """
+    return _request(model, processor, settings, call) if concerns_us(model, call) else None
+
+
+def remember(request: Request, output: ModelOutput | torch.Tensor) -> None:
+    """Note on the KV cache what is in it, so that a later call can go on from it, or from a copy of it."""
+    for cache in (request.call.get("cache"), getattr(output, "cache", None)):
+        if cache is not None:
+            setattr(cache, _ON_CACHE, request.cached)
+
+
+def concerns_us(model: PreTrainedModel, call: dict[str, Any]) -> bool:
+    """Whether a call has images, or goes on from a cache that was shortened."""
+    if any(call.get(name) is not None for name in _VIDEOS) or (call.get("mm_encoder_outputs") or {}).get("video"):
+        raise InputError("A video cannot be pruned; leave it out, or detach the model first.")
+    ids, mask = call.get("input_ids"), call.get("attention_mask")
+    encoded, pixels = encoded_images(call) is not None, call.get("pixel_values") is not None
+    limit = setting(model, call, "max_length") if setting(model, call, "max_new_tokens") is None else None
+    # What generate() refuses, it refuses best by itself, in the caller's own numbers.
+    refused = (
+        ids is None
+        or call.get("inputs_embeds") is not None
+        or (mask is not None and mask.ndim != 2)
+        or (encoded and pixels)
+        or (limit is not None and limit <= ids.shape[1])
+    )
+    if refused or not (encoded or pixels or earlier_prompt(call)):
+        return False
+    if call.get("assistant_model") is not None:
+        raise InputError("An assistant_model cannot follow a pruned prompt; leave it out, or detach the model first.")
+    return True
+
+
+def encoded_images(call: dict[str, Any]) -> ModelOutput | None:
+    """The images that a caller encoded."""
+    return (call.get("mm_encoder_outputs") or {}).get("image")
+
+
+def earlier_prompt(call: dict[str, Any]) -> Cached | None:
+    """The shortened prompt that filled the cache from which a call goes on."""
+    cache = call.get("cache")
+    return getattr(cache, _ON_CACHE, None) if cache is not None and cache.get_seq_length() else None
+
+
+@torch.no_grad()
+def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settings, call: dict[str, Any]) -> Request:
+    ids, earlier, cached = call["input_ids"], earlier_prompt(call), _in_cache(call)
+    mask, filler = mask_and_filler(model, call)
+    # A call that goes on from a cache may give the new tokens only, beside the mask of all.
+    full = pad(ids, (mask.shape[1] - ids.shape[1], 0), value=filler)
+    # What is decided about the prompt is decided on the host; its copy comes before the encoder has work to wait for.
+    own_ids, own_mask = torch.stack([full, mask.to(full)]).cpu()
+    sizes = {name: call[name].cpu() for name in SIZES if isinstance(call.get(name), torch.Tensor)}
+    start = end_of(cached)
+    is_image = own_ids == model.config.image_token_id
+    is_image[:, :start] = False
+    output = encoded_images(call)
+    if output is None and call.get("pixel_values") is not None:
+        output = encode(model, call)
+
+    whole = Span(model.device)
+    images = None if output is None else Images.of(model, output, {**call, **sizes, "input_ids": own_ids[:, start:]})
+    rows = rows_of(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
+    asked = {row: Words.of(model, processor, own_ids[row], settings.method) for row in set(rows)}
+    candidates = zip(images.features, images.coords, images.saliency, rows, strict=True) if images else []
+    chosen = [prune(*image, asked[row], settings, processor) for *image, row in candidates]
+    mass = torch.ones(own_ids.shape)
+    if chosen:
+        mass[is_image] = torch.cat([image.mass for image in chosen])
+    shortened = shorten(own_mask, mass == 0, cached, force_padding=_needs_mask(model, call))
+    bias = _bias(mass, shortened, cached.shape[1], earlier) if _carries(settings, earlier, chosen) else None
+
+    positions = call.get("position_ids")
+    if positions is None:
+        positions = positions_of(model, full, mask, start, None if earlier is None else earlier.positions, call)
+    if settings.positions == "sequential" and any(
+        image.result.tokens_kept < image.result.tokens_total for image in chosen
+    ):
+        positions = (shortened.sent().cumsum(dim=1) - 1).clamp_min(0).to(ids.device).expand_as(positions)
+    there = shortened.to(ids.device)
+    sent_ids = there.take(full, filler)
+    if ids.shape[1] < full.shape[1]:
+        sent_ids = sent_ids[:, cached.shape[1] :]
+    prompt = CallersPrompt(ids, sent_ids.shape[1])
+    new = {name: value for name, value in call.items() if name != "pixel_values"} | prompt.translate(model, call)
+    new |= {"input_ids": sent_ids, "position_ids": there.take(positions, 0)}
+    new |= {"attention_mask": there.take(mask, 0)}
+    for name in _ALIGNED:
+        if (values := call.get(name)) is not None:
+            new[name] = there.take(pad(values, (full.shape[1] - values.shape[1], 0)), 0)
+    if images:
+        sent = shortened.sent() & is_image
+        there = replace(images, features=[image.features for image in chosen])
+        encoded = {"image": there.kept(sent[is_image], sent.sum(dim=1).tolist())}
+        new["mm_encoder_outputs"] = (call.get("mm_encoder_outputs") or {}) | encoded
+    note_deltas(model, new["position_ids"], new["attention_mask"])
+    whole.end()
+    results = [image.result for image in chosen]
+    parts = tuple(result.took for result in results)
+    results = [replace(result, took=SharedSpan(result.took, whole, parts)) for result in results]
+    return Request(new, prompt, Cached(shortened, positions, bias), results)
+
+
+def _carries(settings: Settings, earlier: Cached | None, chosen: list[Pruned]) -> bool:
+    """Whether any column of a call stands for others as well: one of its own images, or of the cache."""
+    dropped = any(image.result.tokens_kept < image.result.tokens_total for image in chosen)
+    return (settings.mass and dropped) or (earlier is not None and earlier.bias is not None)
+
+
+def _bias(mass: torch.Tensor, shortened: Shortened, cached: int, earlier: Cached | None) -> torch.Tensor:
+    """``[B, L]`` logarithm of the ``mass [B, S]`` of each column sent; the first ``cached`` are those of the cache."""
+    bias = shortened.take(mass.clamp_min(1).log(), 0)
+    if earlier is not None and earlier.bias is not None:
+        known = earlier.bias.repeat_interleave(len(mass) // len(earlier.bias), dim=0)[:, :cached]
+        bias[:, :cached] = pad(known, (0, cached - known.shape[1]))
+    return bias
+
+
+def _in_cache(call: dict[str, Any]) -> torch.Tensor:
+    """``[B, P]`` columns of the caller's prompt that the KV cache of a call holds, on the CPU."""
+    ids, cache, earlier = call["input_ids"], call.get("cache"), earlier_prompt(call)
+    entries = 0 if cache is None else int(cache.get_seq_length())
+    if earlier is None:
+        return torch.arange(entries).expand(len(ids), -1)
+    return earlier.shortened.repeated(len(ids)).in_cache(entries)
+
+
+def mask_and_filler(model: PreTrainedModel, call: dict[str, Any]) -> tuple[torch.Tensor, int]:
+    """The attention mask of a call, or the one that ``generate`` makes where it has none, and a token for padding."""
+    pad_id, ends = setting(model, call, "pad_token_id"), setting(model, call, "eos_token_id")
+    mask = call.get("attention_mask")
+    if mask is None:
+        tells = pad_id is not None and pad_id not in (ends if isinstance(ends, list) else [ends])
+        mask = call["input_ids"].ne(pad_id).long() if tells else torch.ones_like(call["input_ids"])
+    return mask, pad_id or 0
+
+
+def rows_of(placeholders: list[int], images: list[int]) -> list[int]:
+    """The row of the batch in which each image stands.
+
+    Args:
+        placeholders: image tokens of each row.
+        images: visual tokens of each image.
+
+    Raises:
+        InputError: if they do not fit.
+    """
+    rows, left = [], iter(images)
+    for row, room in enumerate(placeholders):
+        while room > 0 and (tokens := next(left, None)) is not None:
+            rows.append(row)
+            room -= tokens
+        if room != 0:
+            break
+    if len(rows) != len(images) or sum(images) != sum(placeholders):
+        raise InputError(
+            f"The prompts have {placeholders} image tokens, but the images are {images} visual tokens; "
+            "do not truncate prompts, and give the images in their order."
+        )
+    return rows
+
+
+def _needs_mask(model: PreTrainedModel, call: dict[str, Any]) -> bool:
+    """Whether gaps between positions would be taken for the seams of packed sequences, unless there is a mask.
+
+    transformers does so without a KV cache, and in its flash attention; ``generate`` drops a mask of ones.
+    """
+    return setting(model, call, "use_cache") is False or is_flash_attention_requested(model.config.get_text_config())

@@ -1,0 +1,20 @@
+"""The mathematics of a choice, which knows no model: Gram matrix, greedy subspace, mass."""
+
+from resprune.selection.gram import gram_matrix
+from resprune.selection.greedy import greedy_from_gram, greedy_subspace, select
+from resprune.selection.mass import ANY, mass_from_gram, mass_of, represented_by, succession
+from resprune.selection.selection import Selection, checked_budget
+
+__all__ = [
+    "ANY",
+    "Selection",
+    "checked_budget",
+    "gram_matrix",
+    "greedy_from_gram",
+    "greedy_subspace",
+    "mass_from_gram",
+    "mass_of",
+    "represented_by",
+    "select",
+    "succession",
+]

@@ -4,18 +4,21 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.failures import Refused
+from app.methods import method_text
 from app.registry import Loaded, Registry
+from resprune.methods import Manual, available
 
 if TYPE_CHECKING:  # the library is imported by the registry's thread, so that the page is up before it
     from resprune.compare import TokenChange, Update
     from resprune.images import OpenedImage
     from resprune.settings import Settings
 
+BY_HAND = Manual.name
 GONE = "The picture is gone from the server, which keeps uploads for an hour; give it again."
 PACE = 0.05  # seconds between two changes of a streamed text
 
@@ -26,34 +29,44 @@ class Options:
 
     Attributes:
         keep: the budget in tokens, or as people write it, see :func:`resprune.settings.parse_keep`.
+        method: with its options, see :func:`resprune.methods.parse`; ``"manual"`` where there are ``indices``.
         max_new_tokens: at most, an answer.
+        indices: patches chosen by hand.
     """
 
     keep: int | str = 128
     method: str = "resprune"
     mass: bool = False
-    alpha: float = 8.0
-    sign: int = 1
     positions: str = "original"
-    seed: int = 0
     max_new_tokens: int = 64
     indices: tuple[int, ...] = ()
 
     @classmethod
     def of_page(cls, values: Sequence[Any], indices: tuple[int, ...] = ()) -> "Options":
         """From the values of :attr:`app.comparison.Comparison.options`; ``indices`` are patches chosen by hand."""
-        keep, mass, method, alpha, sign, positions, seed, length = values
+        keep, mass, method, positions, length, *own = values
         return cls(
             keep=int(keep),
-            method="manual" if indices else method,
+            method=BY_HAND if indices else method_text(method, tuple(own)),
             mass=bool(mass),
-            alpha=float(alpha),
-            sign=int(sign),
             positions=positions,
-            seed=int(seed),
             max_new_tokens=int(length),
             indices=indices,
         )
+
+    @classmethod
+    def of_stored(cls, stored: dict[str, Any]) -> "Options":
+        """From what was written down, by this version or by one in which the options of methods stood beside these."""
+        own = {field.name for field in fields(cls)}
+        options = {name: value for name, value in stored.items() if name in own}
+        if (chosen := available().get(options["method"])) and not options["indices"]:
+            there = {one.name: stored[one.name] for one in chosen.options() if one.name in stored}
+            options["method"] = str(chosen(**there))
+        return cls(**options | {"indices": tuple(options["indices"])})
+
+    def as_dict(self) -> dict[str, Any]:
+        """What :meth:`of_stored` reads, of types that JSON knows."""
+        return vars(self) | {"indices": list(self.indices)}
 
     def settings(self) -> "Settings":
         """The library's settings.
@@ -63,8 +76,12 @@ class Options:
         """
         from resprune.settings import Settings, parse_keep
 
-        given = {name: value for name, value in vars(self).items() if name != "max_new_tokens"}
-        return Settings(**given | {"keep": parse_keep(self.keep) if isinstance(self.keep, str) else self.keep})
+        return Settings(
+            keep=parse_keep(self.keep) if isinstance(self.keep, str) else self.keep,
+            method=Manual(self.indices) if self.indices else self.method,
+            mass=self.mass,
+            positions=self.positions,
+        )
 
 
 @dataclass

@@ -13,12 +13,9 @@ from app.failures import Refused, report
 # Components that name the options, in the order of the endpoints' parameters; they are not shown.
 OPTIONS: list[Callable[[], gr.components.Component]] = [
     partial(gr.Textbox, "128", label="Budget: tokens such as 128, a share such as 22% or 0.22, or auto"),
-    partial(gr.Textbox, Options.method, label="Method: one of those that python -m resprune methods lists"),
+    partial(gr.Textbox, Options.method, label="Method, with its options as in resprune:alpha=4:words=all"),
     partial(gr.Checkbox, Options.mass, label="Whether kept tokens carry the weight of those they stand for"),
-    partial(gr.Number, Options.alpha, label="How much the question weighs in the choice, 0 ignores it"),
-    partial(gr.Radio, [1, -1], value=Options.sign, label="1 prefers relevant tokens, -1 the others"),
     partial(gr.Radio, ["original", "sequential"], value=Options.positions, label="Positions of kept tokens"),
-    partial(gr.Number, Options.seed, label="Seed of methods that draw at random, a whole number"),
     partial(gr.Number, Options.max_new_tokens, label="Tokens of an answer, at most, a whole number"),
 ]
 MOST_NEW_TOKENS = 512
@@ -29,19 +26,16 @@ def options_of(
     keep: str = "128",
     method: str = Options.method,
     mass: bool = Options.mass,
-    alpha: float = Options.alpha,
-    sign: int = Options.sign,
     positions: str = Options.positions,
-    seed: int = Options.seed,
     max_new_tokens: int = Options.max_new_tokens,
 ) -> Options:
     """The values of :data:`OPTIONS` as options; an answer is at most :data:`MOST_NEW_TOKENS` long, whatever is asked.
 
     Raises:
-        Refused: if the seed or the length is no whole number.
+        Refused: if the length is no whole number.
     """
     length = min(_whole("max_new_tokens", max_new_tokens, 1), MOST_NEW_TOKENS)
-    return Options(keep, method, mass, alpha, sign, positions, _whole("seed", seed, 0), length)
+    return Options(keep, method, mass, positions, length)
 
 
 def _whole(name: str, value: Any, least: int) -> int:

@@ -31,14 +31,14 @@ def map_value(image: Image.Image, question: str, update: Any, processor: Any) ->
         stands for it in the answer, or ``None``; ``auto``, the budget that holds 90 % of the energy.
     """
     from resprune.layouts import boxes  # imports PyTorch, which the page does not wait for
-    from resprune.methods import METHODS
+    from resprune.methods import available
     from resprune.selection import represented_by, succession
-    from resprune.settings import Settings
+    from resprune.settings import Mass
 
     prune, features = update.prune, update.encoded.features
     chosen, order = prune.selection.chosen.tolist(), prune.order
-    nested = prune.method in METHODS and METHODS[prune.method].nested
-    mass, alike = prune.mass is not None, Settings().alike  # which the page does not change
+    nested = available()[prune.method].nested
+    mass, alike = prune.mass is not None, Mass().alike  # which the page does not change
     stand_ins = represented_by(features, prune.selection.chosen.to(features.device), alike).tolist() if mass else []
     return {
         "size": list(image.size),

@@ -1,10 +1,12 @@
 """The left side of the page: choose a picture, set the budget, ask."""
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from app.handlers import Shown
+from app.methods import component, offered, own_options
 from app.patch_map import patch_map
 from app.picture import picture
 from app.scenes import questions_for
@@ -12,13 +14,6 @@ from app.starting import Offer
 from app.stored import OPTIONS
 
 TOKENS = 576  # visual tokens of a picture in the LLaVA-1.5 layout
-METHODS = {
-    "resprune": "ResPrune",
-    "cdpruner": "CDPruner",
-    "divprune": "DivPrune",
-    "uniform": "Uniform grid",
-    "random": "Random",
-}
 LONGEST = 256  # tokens of an answer
 
 
@@ -61,7 +56,7 @@ def build_question_side(offered: Offer, start: Shown, quantization: gr.Dropdown)
             1, TOKENS, OPTIONS.keep, step=1, label="Budget: visual tokens to keep", elem_id="budget", buttons=[]
         )
         method = gr.Dropdown(
-            [(name, key) for key, name in METHODS.items()],
+            [(name, key) for key, name in offered().items()],
             value=OPTIONS.method,
             label="Method",
             show_label=False,
@@ -91,20 +86,26 @@ def build_question_side(offered: Offer, start: Shown, quantization: gr.Dropdown)
         stop = gr.Button("Stop", interactive=False, elem_id="stop")
     message = gr.HTML(elem_id="message", apply_default_css=False)
     notes = gr.HTML(start.notes, elem_id="notes", apply_default_css=False)
-    options = [budget, mass, method, *_advanced(quantization)]
+    options = [budget, mass, method, *_advanced(method, quantization)]
     return QuestionSide(examples, new, chosen, drawn, budget, question, suggested, ask, stop, message, notes, options)
 
 
-def _advanced(quantization: gr.Dropdown) -> list[gr.components.Component]:
-    """What hardly anybody changes, folded away."""
+def _advanced(method: gr.Dropdown, quantization: gr.Dropdown) -> list[gr.components.Component]:
+    """What hardly anybody changes, folded away: what holds for every method, then the options of the chosen one."""
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-        with gr.Row():
-            alpha = gr.Slider(0, 64, OPTIONS.alpha, step=1, label="Weight of the question", buttons=[])
-            sign = gr.Radio([("relevant", 1), ("others", -1)], value=OPTIONS.sign, label="Prefer")
         with gr.Row():
             positions = gr.Radio(["original", "sequential"], value=OPTIONS.positions, label="Positions")
             quantization.render()
-        with gr.Row():
-            seed = gr.Number(OPTIONS.seed, precision=0, minimum=0, maximum=2**31, label="Seed of random")
             length = gr.Slider(1, LONGEST, OPTIONS.max_new_tokens, step=1, label="Longest answer", buttons=[])
-    return [alpha, sign, positions, seed, length]
+        own, groups = [], {}
+        for name in offered():
+            with gr.Row(visible=name == OPTIONS.method, elem_id=f"options-{name}") as groups[name]:
+                own += [component(name, one) for owner, one in own_options() if owner == name]
+    shown = partial(_shown, list(groups))
+    method.change(shown, method, list(groups.values()), queue=False, api_visibility="private", show_progress="hidden")
+    return [positions, length, *own]
+
+
+def _shown(names: list[str], chosen: str) -> list[Any]:
+    """The options of the chosen method, and no others."""
+    return [gr.update(visible=name == chosen) for name in names]

@@ -1,6 +1,5 @@
 """A finished comparison as the page shows it, of types that JSON knows: to be stored, sent and shown again."""
 
-import os
 import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,8 +9,11 @@ from typing import Any
 
 from app.asking import Options, Request
 from app.patch_map import by_hand, data_address, map_value
+from resprune import __version__
+from resprune.device import described_machine
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, FORMAT)  # that can be read: in the first, the options of methods stood beside the others
 PACKAGES = ("torch", "transformers")
 
 
@@ -27,18 +29,16 @@ def record_of(request: Request, known: dict[str, Any] | None = None) -> dict[str
         address), ``full`` and ``pruned`` (:meth:`resprune.answers.Answer.as_dict`), ``map`` (see
         :func:`app.patch_map.map_value`) and ``differences``, ``None`` until :func:`with_differences`.
     """
-    import resprune  # not at the top: the page is up before the library is imported
-
     done, image = request.done, request.opened.image
     drawn = map_value(image, request.question, done["pruned"], request.lent.processor)
     return {
         "format": FORMAT,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), "resprune": resprune.__version__}
+        "versions": {"python": platform.python_version(), "resprune": __version__}
         | {name: version(name) for name in PACKAGES},
-        "machine": machine(request.lent.device),
+        "machine": described_machine(request.lent.device),
         "question": request.question,
-        "options": asdict(request.options) | {"indices": list(request.options.indices)},
+        "options": request.options.as_dict(),
         "picture": data_address(image),
         "full": done["full"].answer.as_dict(),
         "pruned": done["pruned"].answer.as_dict(),
@@ -54,7 +54,7 @@ def with_differences(record: dict[str, Any], changes: list[Any]) -> dict[str, An
 
 def options_of(record: dict[str, Any]) -> Options:
     """What the visitor had set."""
-    return Options(**record["options"] | {"indices": tuple(record["options"]["indices"])})
+    return Options.of_stored(record["options"])
 
 
 def answers_of(record: dict[str, Any]) -> tuple[Any, Any]:
@@ -67,13 +67,6 @@ def shown_map(record: dict[str, Any]) -> dict[str, Any]:
     return record["map"] | {"src": record["picture"]}
 
 
-def machine(device: str) -> str:
-    """What a model ran on, in words."""
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.get_device_name(device)
-    from resprune import cpu
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cpu.name()}, {cores} cores"
+def upgraded(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of any of :data:`FORMATS`, as this version writes it."""
+    return record | {"format": FORMAT, "options": options_of(record).as_dict()}

@@ -11,7 +11,7 @@ from typing import Any
 
 from app.asking import Options, request
 from app.patch_map import data_address
-from app.record import FORMAT, record_of, with_differences
+from app.record import FORMATS, record_of, upgraded, with_differences
 from app.registry import Registry
 from app.scenes import ASSETS, Example, examples
 
@@ -22,7 +22,7 @@ OPTIONS = Options(mass=True)  # what the page starts with
 def stored_runs(folder: Path = FOLDER) -> dict[tuple[str, str], dict[str, Any]]:
     """The stored records by the name of their picture and their question."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    return {(r["picture"], r["question"]): r for r in records if r["format"] == FORMAT}
+    return {(r["picture"], r["question"]): upgraded(r) for r in records if r["format"] in FORMATS}
 
 
 def stored_run(example: Example, runs: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any] | None:

@@ -26,7 +26,8 @@ def add(demo: gr.Blocks, registry: Registry) -> None:
             image: the picture, as a web address or a data: address.
             question: about the picture, in plain words.
             keep: how many visual tokens to keep: a number such as 128, a share such as 22%, or auto.
-            method: how to choose them: resprune, or a baseline such as random, uniform, divprune, cdpruner.
+            method: how to choose them: resprune, a baseline such as random, uniform, divprune, cdpruner, or one with
+                options, such as resprune:alpha=4.
             mass: whether a kept token carries the weight of those that it stands for.
 
         Returns:
@@ -42,7 +43,8 @@ def add(demo: gr.Blocks, registry: Registry) -> None:
             image: the picture, as a web address or a data: address.
             question: about the picture, in plain words.
             keep: how many visual tokens to keep: a number such as 128, a share such as 22%, or auto.
-            method: how to choose them: resprune, or a baseline such as random, uniform, divprune, cdpruner.
+            method: how to choose them: resprune, a baseline such as random, uniform, divprune, cdpruner, or one with
+                options, such as resprune:alpha=4.
             mass: whether a kept token carries the weight of those that it stands for.
 
         Returns:

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 import torch
 
-from resprune import cpu
 from resprune.compare import Answer, answer
+from resprune.device import processor_name
 from resprune.images import open_image
 from resprune.models import assets_dir, load
 from resprune.settings import Settings
@@ -46,7 +46,7 @@ def main() -> None:
 
     rows = {name: {"median": statistics.median(v), "min": min(v), "max": max(v)} for name, v in figures.items()}
     if options.json:
-        where = {"machine": cpu.name(), "threads": torch.get_num_threads()}
+        where = {"machine": processor_name(), "threads": torch.get_num_threads()}
         settings = {"rounds": options.rounds, "keep": KEEP, "dtype": str(model.dtype), "device": str(model.device)}
         print(json.dumps(where | settings | {"figures": rows}))
         return

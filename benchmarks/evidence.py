@@ -18,13 +18,13 @@ from benchmarks.machine import machine
 from benchmarks.tables import README, SETS, VALIDATION, costs, sections, table
 from resprune.__main__ import main as resprune
 from resprune.evaluate import OURS
-from resprune.methods import METHODS as REGISTRY
+from resprune.methods import built_in
 
 MARKERS = "<!-- {name}: begin -->\n{text}\n<!-- {name}: end -->"
 PAGE, FRONT = Path("docs/evidence.md"), Path("README.md")
 FIRST = ("emoji-test", "emoji-crowded")  # what README shows
 DRAWN = ("resprune+mass", "resprune", "paper", "divprune+mass", "divprune", "cdpruner", "random+mass", "random")
-METHODS = tuple(name for name, method in REGISTRY.items() if not method.inside)
+METHODS = tuple(name for name, method in built_in().items() if not (method.inside or method.by_hand))
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ def both(*methods: str) -> tuple[str, ...]:
 
 VARIANTS = (
     *both("resprune", "paper", "divprune", "uniform", "random"),
+    *(f"resprune+mass:alike={alike}" for alike in (-1, 0.5, 0.85)),
     *(f"resprune:{setting}+mass" for setting in (
-        "alike=-1", "alike=0.5", "alike=0.85",
         "alpha=0", "alpha=2", "alpha=4", "alpha=16", "alpha=32", "sign=-1",
         "weighting=power:alpha=0.5", "weighting=power:alpha=1", "weighting=power:alpha=2",
         "kernel=raw", "kernel=raw:alpha=16", "kernel=centred", "kernel=both",
-        "positions=sequential",
         "words=all", "pooling=mean", "pooling=pooled", "words=all:pooling=pooled",
     )),
+    "resprune+mass+sequential",
 )  # fmt: skip
 SIZES = {
     "full": Size(12, (*both(*METHODS), "fastv"), (128, 64, 32, 16, 8), 3, variants=VARIANTS),

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from resprune.evaluate.variants import settings_of
 
 from resprune.attachment import pruned
 from resprune.evaluate import SETS, Example
@@ -75,7 +73,7 @@ def failures(study: Path, method: str, keep: int, file: Path) -> list[str]:
         axes.axis("off")
     for axes, row in zip(panels.flat, chosen, strict=False):
         example = examples[row["question"]]
-        kept = _kept(model, processor, example, settings_of(method, keep))
+        kept = _kept(model, processor, example, Settings(keep, method))
         axes.imshow(_dimmed(np.asarray(example.image), kept))
         said = [f"{example.question}", f"all: {full[row['question']]['answer']}", f"{keep} tokens: {row['answer']}"]
         axes.set_title("\n".join(said), fontsize=8, loc="left", wrap=True)
@@ -87,7 +85,7 @@ def failures(study: Path, method: str, keep: int, file: Path) -> list[str]:
 @torch.no_grad()
 def _kept(model: Any, processor: Any, example: Example, settings: Settings) -> list[tuple[int, int, int]]:
     inputs = build_inputs(processor, example.image, example.question).to(model.device, dtype=model.dtype)
-    with pruned(model, processor, **asdict(settings)):
+    with pruned(model, processor, **vars(settings)):
         model.generate(**inputs, max_new_tokens=1)
         return model.resprune.last[0].kept
 

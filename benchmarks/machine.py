@@ -11,7 +11,7 @@ import psutil
 import torch
 import transformers
 
-from resprune import cpu
+from resprune.device import processor_flags, processor_name
 
 _KERNELS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")  # what makes products fast, best first
 
@@ -21,8 +21,8 @@ def machine(device: torch.device) -> dict[str, Any]:
     described: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "processor": cpu.name(),
-        "instructions": [name for name in _KERNELS if name in cpu.flags()],
+        "processor": processor_name(),
+        "instructions": [name for name in _KERNELS if name in processor_flags()],
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "threads": torch.get_num_threads(),

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import scipy.linalg
 import torch
 
-from resprune import cpu
+from resprune.device import processor_name
 from resprune.selection import greedy_subspace
 
 CASES = [(576, 320, 128), (576, 4096, 128), (2880, 4096, 640)]  # N, D, k
@@ -129,7 +129,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
 
-    report = {"machine": cpu.name(), "threads": torch.get_num_threads(), "cases": []}
+    report = {"machine": processor_name(), "threads": torch.get_num_threads(), "cases": []}
     for tokens, dims, k in CASES:
         times = measure(tokens, dims, k, args.runs)
         figures = {

@@ -9,6 +9,8 @@ from resprune.compare.comparison import compare
 from resprune.settings import Settings
 
 FEW = Settings(keep=4)
+KEYS = ["answer", "model", "method", "mass", "tokens_total", "tokens_kept", "kept", "nouns", "encode_ms", "select_ms"]
+KEYS += ["prefill_ms", "ttft_ms", "tpot_ms", "total_ms", "kv_bytes", "peak_bytes", "notes"]
 
 
 def ask(model, processor, question=QUESTION, settings=FEW, image=None, tokens=8, **options):

@@ -39,7 +39,7 @@ def begin(store: Store, files: list[str], path: str, question: str, options: Opt
     options.settings()
     pool = folder(path.strip(), limits) if path.strip() else uploaded(files, limits)
     asked, problems = items(pool, question, limits)
-    return store.create(pool, asked, problems, vars(options) | {"indices": list(options.indices)}, model)
+    return store.create(pool, asked, problems, options.as_dict(), model)
 
 
 def run(registry: Registry, job: Job, stop: threading.Event) -> Iterator[int]:
@@ -50,7 +50,7 @@ def run(registry: Registry, job: Job, stop: threading.Event) -> Iterator[int]:
     Raises:
         Refused: if there is no model, or another one than the job was begun with.
     """
-    options = Options(**job.plan.settings | {"indices": tuple(job.plan.settings["indices"])})
+    options = Options.of_stored(job.plan.settings)
     for _ in registry.wait(stop):
         pass
     for number in job.pending:

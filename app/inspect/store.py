@@ -34,7 +34,7 @@ class Plan:
     """What a job is to do.
 
     Attributes:
-        settings: of pruning, as keyword arguments of :class:`resprune.settings.Settings`.
+        settings: of pruning, see :meth:`app.asking.Options.as_dict`.
         model: id of the model that it was begun with.
         seed: of the blind votes' sides and order.
         items: to be asked, in order.

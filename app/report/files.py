@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from app.failures import Refused
 from app.naming import named
-from app.record import FORMAT, options_of
+from app.record import FORMAT, FORMATS, options_of, upgraded
 from app.report.schema import checked
 
 MOST_BYTES = 10_000_000
@@ -43,7 +43,7 @@ def from_json(content: bytes) -> dict[str, Any]:
         raise Refused(FOREIGN) from None
     if not isinstance(report, dict) or VERSION not in report:
         raise Refused(FOREIGN)
-    if report[VERSION] != FORMAT or isinstance(report[VERSION], bool):
+    if report[VERSION] not in FORMATS or isinstance(report[VERSION], bool):
         raise Refused(
             f"This report has the format {json.dumps(report[VERSION])[:20]}, and this page reads the format {FORMAT}; "
             "open it with the version of ResPrune that saved it."
@@ -56,8 +56,7 @@ def from_json(content: bytes) -> dict[str, Any]:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part)[:40] for part in first["loc"][:4]) or "record"
         raise Refused(f"This report cannot be shown: {where}: {first['msg']}.") from None
-    _sound(record)
-    return record
+    return _sound(record)
 
 
 def picture_of(record: dict[str, Any]) -> Any:
@@ -76,11 +75,12 @@ def without_folders(record: dict[str, Any]) -> dict[str, Any]:
     return record | {side: record[side] | {"model": named(record[side]["model"])} for side in ("full", "pruned")}
 
 
-def _sound(record: dict[str, Any]) -> None:
-    """Check what only the library can: the picture, the settings."""
+def _sound(record: dict[str, Any]) -> dict[str, Any]:
+    """The record as this version writes it, after a check of what only the library can: the picture, the settings."""
     try:
         picture_of(record)
         options_of(record).settings()
+        return upgraded(record)
     except ValueError as error:  # of base64 or of the library
         raise Refused(f"This report cannot be shown: {error}") from None
 

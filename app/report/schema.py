@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from app.record import FORMAT
+from app.record import FORMATS
 
 MOST_TOKENS = 20_000  # visual tokens of a picture
 PICTURE = r"^data:image/jpeg;base64,[A-Za-z0-9+/]+={0,2}$"
@@ -54,12 +54,17 @@ class OptionsPart(Part):
     keep: int | Name
     method: Name
     mass: bool
-    alpha: float
-    sign: int
     positions: Name
-    seed: int
     max_new_tokens: Annotated[int, Field(ge=1, le=100_000)]
     indices: list[Patch]
+
+
+class EarlierOptionsPart(OptionsPart):
+    """The same in the format 1, where the options of methods stood beside the others."""
+
+    alpha: float
+    sign: int
+    seed: int
 
 
 class ChangePart(Part):
@@ -111,12 +116,12 @@ class MapPart(Part):
 class RecordPart(Part):
     """What :func:`app.record.record_of` returns."""
 
-    format: Literal[FORMAT]
+    format: Literal[FORMATS]
     made: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT[0-9:.+Z-]{1,30}$")]
     versions: dict[Name, Name]
     machine: Name
     question: Text
-    options: OptionsPart
+    options: OptionsPart | EarlierOptionsPart
     picture: Annotated[str, StringConstraints(max_length=4_000_000, pattern=PICTURE)]
     full: AnswerPart
     pruned: AnswerPart

@@ -7,12 +7,13 @@ from typing import Any
 import gradio as gr
 
 from app import handlers, panels
+from app.asking import Options
 from app.comparison import AT_ONCE, Comparison
 from app.downloads import download, save_button
 from app.endpoints import told
 from app.failures import Refused, report
-from app.question_side import METHODS
-from app.record import shown_map
+from app.methods import own_options, values_of
+from app.record import options_of, shown_map
 from app.registry import Registry
 from app.report import endpoints
 from app.report.document import to_html
@@ -25,7 +26,6 @@ ABOUT = (
     "settings, versions and the machine. It opens in any browser, asks no server for anything, and names neither you "
     "nor a folder. The <b>data</b> behind it, as JSON, can be opened here again, by anybody.</p>"
 )
-OPTIONS = ("mass", "method", "alpha", "sign", "positions", "seed", "max_new_tokens")  # the budget is an output
 NOTHING = "There is no finished comparison yet; ask first."
 NAMES = {to_html: "resprune-report.html", to_json: "resprune-report.json"}
 
@@ -69,15 +69,26 @@ def show(path: str, session: Session) -> list[Any]:
         record = read(path)
         picture = picture_of(record)
     except Exception as error:
-        return [panels.message(report(error)), gr.skip(), gr.skip(), *[gr.skip()] * len(OPTIONS), *handlers.Shown()]
+        return [panels.message(report(error)), gr.skip(), gr.skip(), *_untouched(), *handlers.Shown()]
     session.leave()
     session.show(record)
-    given, note = record["options"], panels.stored(record)
-    if given["method"] not in METHODS:  # a choice by hand, or a method that the page does not offer
-        given = given | {"method": gr.skip()}
+    note = panels.stored(record)
     budget = gr.update(maximum=len(record["map"]["order"]), value=len(record["map"]["kept"]))
     outputs = handlers.show(record, note)._replace(budget=budget, patch_map=gr.skip())
-    return ["", picture, record["question"], *(given[name] for name in OPTIONS), *outputs]
+    return ["", picture, record["question"], *_options(options_of(record)), *outputs]
+
+
+def _options(given: Options) -> list[Any]:
+    """The values of :attr:`app.comparison.Comparison.options` but for the budget, which is an output already."""
+    if given.indices or (chosen := values_of(given.method)) is None:  # by hand, or a method that is not offered
+        method, own = gr.skip(), [gr.skip()] * len(own_options())
+    else:
+        method, own = chosen
+    return [given.mass, method, given.positions, given.max_new_tokens, *own]
+
+
+def _untouched() -> list[Any]:
+    return [gr.skip()] * len(_options(Options()))
 
 
 def redraw(session: Session) -> Any:

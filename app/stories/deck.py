@@ -10,7 +10,7 @@ from PIL import Image
 
 from app import panels
 from app.patch_map import data_address
-from app.record import FORMAT, answers_of, options_of
+from app.record import FORMATS, answers_of, options_of
 from app.scenes import ASSETS
 from app.session import SIDES, Side
 
@@ -71,7 +71,7 @@ def said_the_same(answer: str, truth: str) -> bool:
 def stories(folder: Path = FOLDER) -> tuple[Story, ...]:
     """The stories of ``deck.json``, in its order; none if it was written for another version of the page."""
     deck = json.loads((folder / "deck.json").read_text(encoding="utf-8"))
-    if deck["format"] != FORMAT:
+    if deck["format"] not in FORMATS:
         return ()
     return tuple(Story(**story | {"runs": tuple(Told(**run) for run in story["runs"])}) for story in deck["stories"])
 

@@ -6,10 +6,11 @@ from html import escape
 
 from app import asking, panels
 from app.failures import Refused, report
-from app.record import machine, options_of
+from app.record import options_of
 from app.registry import Registry
 from app.session import SIDES, Run
 from app.stories.deck import Story, picture, said_the_same, stories
+from resprune.device import described_machine
 
 
 def live(registry: Registry, clicked: object) -> Iterator[str]:
@@ -29,7 +30,7 @@ def live(registry: Registry, clicked: object) -> Iterator[str]:
             record = told.record
             given = (str(picture(told)), record["question"], options_of(record), stop)
             with asking.request(registry, *given) as request:
-                where = f"{request.lent.id} on {machine(request.lent.device)}, just now"
+                where = f"{request.lent.id} on {described_machine(request.lent.device)}, just now"
                 for update in request.updates():
                     run.take(update)
                     yield _frame(where, shown + _both(run, record["question"], told.truth))

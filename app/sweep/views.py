@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from app.charts import GRID, styled
 from app.figures import duration
-from app.question_side import METHODS
+from app.methods import offered
 from app.theme import FULL, PRUNED
 
 HEIGHT = 280
@@ -32,6 +32,7 @@ LOOKS = {
     "uniform": Look("#56B4E9", "triangle-up", "dot"),
     "random": Look("#8A8F98", "x", "longdash"),
 }
+SPARE = (Look("#E69F00", "square", "dot"), Look("#0072B2", "diamond", "solid"), Look("#F0E442", "circle", "dash"))
 # The same as SVG, for a legend of our own: plotly's stays where it was when a window is resized.
 SIGNS = {
     "circle": "M15 2a3 3 0 1 1 0 6a3 3 0 1 1 0-6z",
@@ -41,6 +42,12 @@ SIGNS = {
     "x": "M12 2l6 6m0-6l-6 6",
 }
 DASHES = {"solid": "", "dash": "5 3", "dashdot": "5 3 2 3", "dot": "2 3", "longdash": "8 4"}
+
+
+def look_of(method: str) -> Look:
+    """How a method is drawn; those of other packages take turns at what ours leave."""
+    others = [name for name in offered() if name not in LOOKS]
+    return LOOKS.get(method) or SPARE[others.index(method) % len(SPARE)]
 
 
 def progress(done: int, total: int, words: str) -> str:
@@ -56,7 +63,7 @@ def grouped(trials: list[Any]) -> dict[str, dict[int, list[Any]]]:
     groups: dict[str, dict[int, list[Any]]] = {}
     for trial in trials:
         if trial.settings is not None:
-            budget = groups.setdefault(trial.settings.method, {})
+            budget = groups.setdefault(trial.settings.method.name, {})
             budget.setdefault(trial.answer.tokens_kept, []).append(trial)
     return groups
 
@@ -70,7 +77,7 @@ def table(trials: list[Any]) -> str:
     budgets = sorted({kept for row in groups.values() for kept in row})
     head = "".join(f'<th scope="col">{kept} tokens</th>' for kept in budgets)
     rows = "".join(
-        f'<tr><th scope="row">{METHODS[method]}</th>{"".join(_cell(row.get(kept, [])) for kept in budgets)}</tr>'
+        f'<tr><th scope="row">{offered()[method]}</th>{"".join(_cell(row.get(kept, [])) for kept in budgets)}</tr>'
         for method, row in groups.items()
     )
     mass = "with mass" if any(trial.answer.mass for trial in trials) else "without mass"
@@ -105,8 +112,8 @@ def legend() -> str:
     items = "".join(
         f'<li><svg viewBox="0 0 30 10" aria-hidden="true" stroke="{look.colour}" fill="{look.colour}">'
         f'<path d="M0 5h30" stroke-dasharray="{DASHES[look.dash]}"/><path d="{SIGNS[look.sign]}"/></svg>'
-        f"{METHODS[method]}</li>"
-        for method, look in LOOKS.items()
+        f"{offered()[method]}</li>"
+        for method, look in ((method, look_of(method)) for method in offered())
     )
     return f'<ul class="methods">{items}</ul>'
 
@@ -134,7 +141,7 @@ def _chart(trials: list[Any], value: Callable[[Any], float], yaxis: dict[str, An
         return None
     figure = go.Figure()
     for method, row in groups.items():
-        look, kept = LOOKS[method], sorted(row)
+        look, kept = look_of(method), sorted(row)
         values = [[value(trial) for trial in row[k]] for k in kept]
         means = [mean(v) for v in values]
         spread = {
@@ -150,7 +157,7 @@ def _chart(trials: list[Any], value: Callable[[Any], float], yaxis: dict[str, An
             y=means,
             error_y=spread,
             mode="lines+markers",
-            name=METHODS[method],
+            name=offered()[method],
             line={"color": look.colour, "dash": look.dash, "width": 3 if method == "resprune" else 2},
             marker={"symbol": look.sign, "size": 9},
         )

@@ -1,11 +1,18 @@
 """Where each visual token lies, per model family: the only code that knows one family from another."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
-from transformers import PreTrainedModel, ProcessorMixin
 
 from resprune.errors import InputError
 from resprune.layouts import anyres, flexible, single, tiled
 from resprune.layouts.base import Layout, View, is_a
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
 
 __all__ = ["LAYOUTS", "Layout", "View", "boxes", "check_processor", "image_token_of", "is_a", "layout_of"]
 

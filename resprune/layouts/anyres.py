@@ -5,32 +5,35 @@ off and, where OneVision finds it too large, shrunk it; a newline ends each of i
 several pictures, each is seen once, padded to a square: tile 2.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import isqrt, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, ProcessorMixin
-from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
-from transformers.image_utils import ChannelDimension
 
-from resprune.layouts.base import STRUCTURAL, Encoded, Layout, View, grid, needed, whole
+from resprune.layouts.base import STRUCTURAL, Encoded, Layout, View, grid, is_a, needed, whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
+    Options = Callable[[PreTrainedModel, Mapping[str, Any]], dict[str, Any]]
+
 
 WHOLE, LARGE, SQUARE = 0, 1, 2
-
-Options = Callable[[PreTrainedModel, Mapping[str, Any]], dict[str, Any]]
 
 
 def _next_side(of: PreTrainedModel | ProcessorMixin) -> int:
     """Patches along a tile."""
-    return _tile_pixels(of) // of.patch_size if isinstance(of, ProcessorMixin) else _model_side(of)
+    return _tile_pixels(of) // of.patch_size if is_a(of, "ProcessorMixin") else _model_side(of)
 
 
 def _onevision_side(of: PreTrainedModel | ProcessorMixin) -> int:
-    return isqrt(of.num_image_tokens) if isinstance(of, ProcessorMixin) else _model_side(of)
+    return isqrt(of.num_image_tokens) if is_a(of, "ProcessorMixin") else _model_side(of)
 
 
 def _model_side(model: PreTrainedModel) -> int:
@@ -45,7 +48,7 @@ def _tile_pixels(processor: ProcessorMixin) -> int:
 
 
 def _geometry(of: PreTrainedModel | ProcessorMixin, side: Callable[[Any], int]) -> str:
-    arranged = of.image_processor if isinstance(of, ProcessorMixin) else of.config
+    arranged = of.image_processor if is_a(of, "ProcessorMixin") else of.config
     return f"{side(of)} x {side(of)} patches of a tile and large views of {arranged.image_grid_pinpoints} pixels"
 
 
@@ -93,6 +96,8 @@ def _counted(packed: torch.Tensor) -> torch.Tensor:
 
 
 def _large_view(processor: ProcessorMixin, image_size: tuple[int, int], side: int) -> View:
+    from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
+    from transformers.image_utils import ChannelDimension
     from transformers.models.llava_next.modeling_llava_next import unpad_image
 
     width, height = image_size

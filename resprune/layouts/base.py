@@ -1,13 +1,18 @@
 """What a family of models says of itself, and the pieces that families share."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedModel, ProcessorMixin
 
 from resprune.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
 
 STRUCTURAL = -1  # in place of a tile: tokens that lie nowhere in the picture, such as CLS and newlines
 

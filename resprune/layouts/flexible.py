@@ -1,14 +1,21 @@
 """Families that see each image once, at nearly its own size: Qwen-VL, GLM-4V, Mistral 3."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, ProcessorMixin
 
-from resprune.layouts.base import Encoded, Layout, View, grid, needed, whole
+from resprune.layouts.base import Encoded, Layout, View, grid, is_a, needed, whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
+    Pixels = Callable[[ProcessorMixin, tuple[int, int]], tuple[int, int]]
+    Merging = Callable[[PreTrainedModel | ProcessorMixin], tuple[int, int]]
 
 
 def _qwen_pixels(processor: ProcessorMixin, image_size: tuple[int, int]) -> tuple[int, int]:
@@ -41,12 +48,12 @@ def _pixtral_pixels(processor: ProcessorMixin, image_size: tuple[int, int]) -> t
 
 def _merged(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
     """Pixels along a patch, and patches along a token."""
-    side = of.image_processor if isinstance(of, ProcessorMixin) else of.config.vision_config
-    return side.patch_size, side.merge_size if isinstance(of, ProcessorMixin) else side.spatial_merge_size
+    side = of.image_processor if is_a(of, "ProcessorMixin") else of.config.vision_config
+    return side.patch_size, side.merge_size if is_a(of, "ProcessorMixin") else side.spatial_merge_size
 
 
 def _pixtral(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
-    if isinstance(of, ProcessorMixin):
+    if is_a(of, "ProcessorMixin"):
         return of.patch_size, of.spatial_merge_size
     return of.config.vision_config.patch_size, of.config.spatial_merge_size
 
@@ -60,10 +67,6 @@ def _by_pixels(model: PreTrainedModel, _: Encoded, inputs: Mapping[str, Any]) ->
     patch, merge = _pixtral(model)
     sizes = needed(inputs, "image_sizes") // (patch * merge)
     return [grid(rows, cols) for rows, cols in sizes.tolist()]
-
-
-Pixels = Callable[[ProcessorMixin, tuple[int, int]], tuple[int, int]]
-Merging = Callable[[PreTrainedModel | ProcessorMixin], tuple[int, int]]
 
 
 def _geometry(of: PreTrainedModel | ProcessorMixin, merging: Merging) -> str:

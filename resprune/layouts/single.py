@@ -1,17 +1,21 @@
 """Families whose vision tower sees each image once, at one fixed size: LLaVA-1.5, Gemma 3, PaliGemma."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import isqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedModel, ProcessorMixin
 
 from resprune.errors import InputError
-from resprune.layouts.base import STRUCTURAL, Encoded, Layout, View, grid
+from resprune.layouts.base import STRUCTURAL, Encoded, Layout, View, grid, is_a
 
-Shape = Callable[[PreTrainedModel | ProcessorMixin], tuple[int, int]]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
+    Shape = Callable[[PreTrainedModel | ProcessorMixin], tuple[int, int]]
 
 
 def _canvas(processor: ProcessorMixin) -> tuple[int, int]:
@@ -23,7 +27,7 @@ def _canvas(processor: ProcessorMixin) -> tuple[int, int]:
 
 def _patches(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
     """Rows and columns where each patch is a token."""
-    if isinstance(of, ProcessorMixin):
+    if is_a(of, "ProcessorMixin"):
         width, height = _canvas(of)
         return height // of.patch_size, width // of.patch_size
     vision = of.config.vision_config
@@ -32,13 +36,13 @@ def _patches(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
 
 def _pooled(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
     """Rows and columns of Gemma 3, which pools its patches to a given number of tokens."""
-    tokens = of.image_seq_length if isinstance(of, ProcessorMixin) else of.config.mm_tokens_per_image
+    tokens = of.image_seq_length if is_a(of, "ProcessorMixin") else of.config.mm_tokens_per_image
     return (isqrt(tokens),) * 2
 
 
 def _counted(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
     """Rows and columns of PaliGemma, whose processor knows no patches, only how many tokens they are."""
-    return (isqrt(of.image_seq_length),) * 2 if isinstance(of, ProcessorMixin) else _patches(of)
+    return (isqrt(of.image_seq_length),) * 2 if is_a(of, "ProcessorMixin") else _patches(of)
 
 
 def _coords(model: PreTrainedModel, features: Encoded, _: Mapping[str, Any], shape: Shape) -> list[torch.Tensor]:

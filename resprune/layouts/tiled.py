@@ -1,15 +1,19 @@
 """Families that see a picture whole and in tiles, each a run of tokens of its own: InternVL, Idefics3, SmolVLM."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import isqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, ProcessorMixin
 
-from resprune.layouts.base import Encoded, Layout, View, grid, needed, whole
+from resprune.layouts.base import Encoded, Layout, View, grid, is_a, needed, whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
 
 
 def _runs(ids: torch.Tensor, image_token: int) -> list[tuple[int, int]]:
@@ -26,11 +30,11 @@ def _places(tiles: int, side: int) -> torch.Tensor:
 
 def _internvl_side(of: PreTrainedModel | ProcessorMixin) -> int:
     """Tokens along a tile."""
-    return isqrt(of.image_seq_length if isinstance(of, ProcessorMixin) else of.config.image_seq_length)
+    return isqrt(of.image_seq_length if is_a(of, "ProcessorMixin") else of.config.image_seq_length)
 
 
 def _idefics_side(of: PreTrainedModel | ProcessorMixin) -> int:
-    if isinstance(of, ProcessorMixin):
+    if is_a(of, "ProcessorMixin"):
         return isqrt(of.image_seq_len)
     vision = of.config.vision_config
     return vision.image_size // vision.patch_size // of.config.scale_factor

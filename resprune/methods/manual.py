@@ -38,6 +38,7 @@ class Manual(Method):
     """
 
     name: ClassVar[str] = "manual"
+    nested: ClassVar[bool] = False
     by_hand: ClassVar[bool] = True
 
     indices: Sequence[int] = option(

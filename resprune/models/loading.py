@@ -40,7 +40,8 @@ def load(
         quantization: ``"8bit"`` or ``"4bit"`` (bitsandbytes; the linear layers of the language model), or ``None``.
         device: ``None`` takes CUDA where there is one, else the CPU; ``"auto"`` lets accelerate spread the model over
             all there is.
-        dtype: of what is not quantised; ``None`` takes what the device is fast in, see :func:`resprune.device.default_dtype`.
+        dtype: of what is not quantised; ``None`` takes what the device is fast in, see
+            :func:`resprune.device.default_dtype`.
         progress: called as the model is fetched and read, from any thread.
 
     Raises:

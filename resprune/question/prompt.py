@@ -1,14 +1,18 @@
 """Between a question and a prompt: write one into the chat template, and find it there again."""
 
+from __future__ import annotations
+
 import itertools
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from resprune.layouts import image_token_of, is_a
+
+if TYPE_CHECKING:
+    from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 # How a model reads that was made for a picture and a text rather than for a chat, such as PaliGemma.
 _BARE = (

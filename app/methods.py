@@ -1,0 +1,76 @@
+"""The methods that the page offers, and components for their options, made from what the methods themselves declare."""
+
+from functools import cache
+from typing import Any
+
+import gradio as gr
+
+from resprune.methods import Method, available, built_in, parse
+from resprune.options import Option
+
+# Ours that the page offers; ablations and the rest are for studies.
+OURS = {
+    "resprune": "ResPrune",
+    "cdpruner": "CDPruner",
+    "divprune": "DivPrune",
+    "uniform": "Uniform grid",
+    "random": "Random",
+}
+LARGEST = 2**31  # whole number that a browser's field keeps as it is
+
+
+@cache
+def offered() -> dict[str, str]:
+    """What people read of each method, by its name: ours, then those of other packages."""
+    others = [name for name, method in available().items() if name not in built_in() and not method.inside]
+    return OURS | {name: name for name in others}
+
+
+@cache
+def own_options() -> tuple[tuple[str, Option], ...]:
+    """The options of all offered methods, each beside its method's name."""
+    return tuple((name, one) for name in offered() for one in available()[name].options())
+
+
+def method_text(method: str, values: tuple[Any, ...]) -> str:
+    """A method as :func:`resprune.methods.parse` reads it.
+
+    Args:
+        method: its name.
+        values: of all components of :func:`own_options`; those of other methods say nothing.
+
+    Raises:
+        InputError: if one is out of its range.
+    """
+    chosen = available().get(method)
+    if chosen is None:
+        return method
+    own = {one.name: value for (name, one), value in zip(own_options(), values, strict=True) if name == method}
+    return str(chosen(**own))
+
+
+def values_of(text: str) -> tuple[str, list[Any]] | None:
+    """The name of a method and the value of each component of :func:`own_options`, of which those of other methods
+    stay as they are; ``None`` where the page does not offer the method.
+    """
+    method: Method = parse(text)
+    if method.name not in offered():
+        return None
+    return method.name, [
+        getattr(method, one.name) if name == method.name else gr.skip() for name, one in own_options()
+    ]
+
+
+def component(method: str, one: Option) -> gr.components.Component:
+    """A field for an option."""
+    shown = {"value": one.default, "label": one.meaning[0].upper() + one.meaning[1:], "elem_id": f"{method}-{one.name}"}
+    if one.choices:
+        return gr.Radio(list(one.choices), **shown)
+    if one.usual:
+        return gr.Slider(*one.usual, step=1 if isinstance(one.default, int) else None, buttons=[], **shown)
+    if isinstance(one.default, int):
+        most = LARGEST if one.most is None else min(one.most, LARGEST)
+        return gr.Number(precision=0, minimum=one.least, maximum=most, **shown)
+    if isinstance(one.default, float):
+        return gr.Number(minimum=one.least, maximum=one.most, **shown)
+    return gr.Textbox(**shown)

@@ -1,0 +1,121 @@
+"""Mass inside attention: through transformers' own registries, exactly."""
+
+import pytest
+import torch
+from prompts import MODES, PROMPTS, TOKENS, difference, generate, positions_of, prompt_inputs
+from tiny import IMAGE
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from resprune.seam.mass_attention import AUGMENTED, MASKED, carried
+from resprune.selection.mass import mass_of
+
+ROUTES = [MASKED, AUGMENTED]
+
+
+def random_bias(inputs, seed=0):
+    """A bias as large as the masses of a small budget give, on the image's columns."""
+    uniform = torch.rand(inputs["input_ids"].shape, generator=torch.Generator().manual_seed(seed))
+    return torch.where(inputs["input_ids"] == IMAGE, 3 * uniform, 0.0)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("rows", PROMPTS.values(), ids=PROMPTS)
+def test_every_step_equals_one_uncached_pass_with_the_bias_in_a_4d_mask(tiny, rows, mode, route):
+    model, processor = tiny
+    inputs = prompt_inputs(processor, rows)
+    bias = random_bias(inputs)
+    with carried(model, bias, route):
+        output = generate(model, inputs, **MODES[mode])
+    copies = len(output.sequences) // len(rows)
+    steps, length = len(output.logits), inputs["input_ids"].shape[1]
+    if "num_beams" in MODES[mode]:  # logits of beams are not along the sequence that won
+        with carried(model, bias, MASKED):
+            other = generate(model, inputs, **MODES[mode])
+        assert torch.equal(output.sequences, other.sequences)
+        assert difference(output, other) < 1e-4
+        return
+    of_rows = inputs["pixel_values"].split([count for _, count in rows])
+    pixels = torch.cat([images for images in of_rows for _ in range(copies)])
+    mask = torch.nn.functional.pad(inputs["attention_mask"], (0, steps), value=1).repeat_interleave(copies, 0)
+    seen = torch.ones(length + steps, length + steps, dtype=torch.bool).tril() & mask[:, None].bool()
+    seen |= torch.eye(length + steps, dtype=torch.bool)  # a query that sees nothing would be undefined
+
+    def logits(bias):
+        bias = torch.nn.functional.pad(bias, (0, steps)).repeat_interleave(copies, 0)[:, None]
+        with torch.no_grad():
+            return model(
+                input_ids=output.sequences,
+                pixel_values=pixels,
+                attention_mask=torch.where(seen, bias, torch.finfo(torch.float32).min)[:, None],
+                position_ids=positions_of(mask),
+                use_cache=False,
+            ).logits[:, length - 1 : -1]
+
+    ours = torch.stack(output.logits, dim=1)
+    assert (logits(bias) - ours).abs().max() < 1e-4
+    assert (logits(torch.zeros_like(bias)) - ours).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_bias_of_zero_changes_no_greedy_answer_and_leaves_no_trace(tiny, route):
+    model, processor = tiny
+    inputs = prompt_inputs(processor, PROMPTS["batch with padding"])
+    plain = generate(model, inputs)
+    before = dict(vars(model)), model.config.to_dict(), model.config.text_config._attn_implementation
+    with carried(model, torch.zeros(inputs["input_ids"].shape), route):
+        zero = generate(model, inputs)
+    assert difference(zero, plain) < 1e-4
+    assert (dict(vars(model)), model.config.to_dict(), model.config.text_config._attn_implementation) == before
+    assert difference(generate(model, inputs), plain) == 0
+
+
+def test_the_vision_tower_keeps_its_attention(tiny):
+    model, _ = tiny
+    with carried(model, torch.ones(1, 1)):
+        assert model.config.text_config._attn_implementation == MASKED
+        assert model.config.vision_config._attn_implementation == "sdpa"
+    assert model.config.text_config._attn_implementation == "sdpa"
+
+
+def test_an_error_inside_leaves_no_trace(tiny):
+    model, _ = tiny
+    with pytest.raises(ZeroDivisionError), carried(model, torch.ones(1, 1)):
+        raise ZeroDivisionError
+    assert model.config.text_config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("kept", [1, 5])
+def test_one_token_with_its_mass_does_what_its_duplicates_did(tiny, kept, route):
+    """Exact for duplicates at one position, in one layer: above it, causal attention has told duplicates apart."""
+    model, processor = tiny
+    model.config.text_config.num_hidden_layers = 1
+    inputs = prompt_inputs(processor, PROMPTS["one image"])
+    ids, image = inputs["input_ids"], inputs["input_ids"][0] == IMAGE
+    kinds = torch.randn(kept, 64, generator=torch.Generator().manual_seed(1))
+    of_kind = torch.arange(TOKENS) % kept
+    features = kinds[of_kind]
+    last = torch.arange(TOKENS - kept, TOKENS)
+    positions = positions_of(inputs["attention_mask"])
+    positions[:, image] = positions[0, image][0]
+
+    def logits(stay, bias=None):
+        columns = ~image
+        columns[image.nonzero()[stay, 0]] = True
+        bias = (
+            None if bias is None else torch.zeros(ids.shape)[:, columns].masked_scatter(ids[:, columns] == IMAGE, bias)
+        )
+        given = {"input_ids": ids[:, columns], "attention_mask": inputs["attention_mask"][:, columns]}
+        with carried(model, bias, route), torch.no_grad():
+            return model(
+                **given,
+                position_ids=positions[:, columns],
+                mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=[features[stay]])},
+            ).logits[0, -1]
+
+    everything = logits(torch.arange(TOKENS))
+    mass = mass_of(features, last)
+    assert mass.sum() == TOKENS
+    assert (logits(last, mass.log()) - everything).abs().max() < 1e-4
+    assert (logits(last) - everything).abs().max() > 1e-2

@@ -20,7 +20,7 @@ LARGEST = 2**31  # whole number that a browser's field keeps as it is
 
 
 @cache
-def offered() -> dict[str, str]:
+def page_methods() -> dict[str, str]:
     """What people read of each method, by its name: ours, then those of other packages."""
     others = [name for name, method in available().items() if name not in built_in() and not method.inside]
     return OURS | {name: name for name in others}
@@ -28,8 +28,8 @@ def offered() -> dict[str, str]:
 
 @cache
 def own_options() -> tuple[tuple[str, Option], ...]:
-    """The options of all offered methods, each beside its method's name."""
-    return tuple((name, one) for name in offered() for one in available()[name].options())
+    """The options of all methods on the page, each beside its method's name."""
+    return tuple((name, one) for name in page_methods() for one in available()[name].options())
 
 
 def method_text(method: str, values: tuple[Any, ...]) -> str:
@@ -54,11 +54,9 @@ def values_of(text: str) -> tuple[str, list[Any]] | None:
     stay as they are; ``None`` where the page does not offer the method.
     """
     method: Method = parse(text)
-    if method.name not in offered():
+    if method.name not in page_methods():
         return None
-    return method.name, [
-        getattr(method, one.name) if name == method.name else gr.skip() for name, one in own_options()
-    ]
+    return method.name, [getattr(method, one.name) if name == method.name else gr.skip() for name, one in own_options()]
 
 
 def component(method: str, one: Option) -> gr.components.Component:

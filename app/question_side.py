@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from app.handlers import Shown
-from app.methods import component, offered, own_options
+from app.methods import component, own_options, page_methods
 from app.patch_map import patch_map
 from app.picture import picture
 from app.scenes import questions_for
@@ -56,7 +56,7 @@ def build_question_side(offered: Offer, start: Shown, quantization: gr.Dropdown)
             1, TOKENS, OPTIONS.keep, step=1, label="Budget: visual tokens to keep", elem_id="budget", buttons=[]
         )
         method = gr.Dropdown(
-            [(name, key) for key, name in offered().items()],
+            [(name, key) for key, name in page_methods().items()],
             value=OPTIONS.method,
             label="Method",
             show_label=False,
@@ -98,7 +98,7 @@ def _advanced(method: gr.Dropdown, quantization: gr.Dropdown) -> list[gr.compone
             quantization.render()
             length = gr.Slider(1, LONGEST, OPTIONS.max_new_tokens, step=1, label="Longest answer", buttons=[])
         own, groups = [], {}
-        for name in offered():
+        for name in page_methods():
             with gr.Row(visible=name == OPTIONS.method, elem_id=f"options-{name}") as groups[name]:
                 own += [component(name, one) for owner, one in own_options() if owner == name]
     shown = partial(_shown, list(groups))

@@ -11,13 +11,11 @@ from app.page import build
 from app.registry import Registry
 from app.session import Session
 from resprune.layouts.base import grid
-from resprune.methods import METHODS
-from resprune.methods.tokens import VisualTokens
-from resprune.settings import Settings
+from resprune.methods import VisualTokens, parse
 
 # A method: the first of 5 x 5 tokens is the one in the middle.
 tokens = VisualTokens(torch.randn(25, 8), grid(5, 5))
-assert METHODS["centre"](tokens, 1, Settings(method="centre")).chosen.tolist() == [12]
+assert parse("centre").select(tokens, 1).chosen.tolist() == [12]
 
 # A family: with all tokens the answer is that of the plain model, below that some are kept.
 llava, processor = tiny_llava(grid=6)

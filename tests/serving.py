@@ -7,9 +7,15 @@ from typing import Any
 
 from tiny import tiny_llava
 
+from app.methods import own_options
 from app.page import build
 from app.registry import Loaded, Progress, Registry
 from app.server import launch
+
+
+def own_defaults() -> list[Any]:
+    """What the page's fields for the options of methods hold at first."""
+    return [one.default for _, one in own_options()]
 
 
 @contextmanager

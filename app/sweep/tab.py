@@ -5,7 +5,7 @@ from functools import partial
 import gradio as gr
 
 from app.comparison import AT_ONCE, HIDDEN, Comparison, chart_card
-from app.methods import offered
+from app.methods import page_methods
 from app.registry import Registry
 from app.sweep import handlers
 from app.sweep.handlers import Shown, State
@@ -25,8 +25,8 @@ def build_sweep(registry: Registry, comparison: Comparison) -> None:
     gr.HTML(ABOUT, elem_classes="tab-about", apply_default_css=False)
     with gr.Row(elem_id="sweep-form"):
         methods = gr.CheckboxGroup(
-            [(name, key) for key, name in offered().items()],
-            value=list(offered()),
+            [(name, key) for key, name in page_methods().items()],
+            value=list(page_methods()),
             label="Methods",
             elem_id="sweep-methods",
         )

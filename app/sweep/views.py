@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from app.charts import GRID, styled
 from app.figures import duration
-from app.methods import offered
+from app.methods import page_methods
 from app.theme import FULL, PRUNED
 
 HEIGHT = 280
@@ -46,7 +46,7 @@ DASHES = {"solid": "", "dash": "5 3", "dashdot": "5 3 2 3", "dot": "2 3", "longd
 
 def look_of(method: str) -> Look:
     """How a method is drawn; those of other packages take turns at what ours leave."""
-    others = [name for name in offered() if name not in LOOKS]
+    others = [name for name in page_methods() if name not in LOOKS]
     return LOOKS.get(method) or SPARE[others.index(method) % len(SPARE)]
 
 
@@ -77,7 +77,7 @@ def table(trials: list[Any]) -> str:
     budgets = sorted({kept for row in groups.values() for kept in row})
     head = "".join(f'<th scope="col">{kept} tokens</th>' for kept in budgets)
     rows = "".join(
-        f'<tr><th scope="row">{offered()[method]}</th>{"".join(_cell(row.get(kept, [])) for kept in budgets)}</tr>'
+        f'<tr><th scope="row">{page_methods()[method]}</th>{"".join(_cell(row.get(kept, [])) for kept in budgets)}</tr>'
         for method, row in groups.items()
     )
     mass = "with mass" if any(trial.answer.mass for trial in trials) else "without mass"
@@ -112,8 +112,8 @@ def legend() -> str:
     items = "".join(
         f'<li><svg viewBox="0 0 30 10" aria-hidden="true" stroke="{look.colour}" fill="{look.colour}">'
         f'<path d="M0 5h30" stroke-dasharray="{DASHES[look.dash]}"/><path d="{SIGNS[look.sign]}"/></svg>'
-        f"{offered()[method]}</li>"
-        for method, look in ((method, look_of(method)) for method in offered())
+        f"{page_methods()[method]}</li>"
+        for method, look in ((method, look_of(method)) for method in page_methods())
     )
     return f'<ul class="methods">{items}</ul>'
 
@@ -157,7 +157,7 @@ def _chart(trials: list[Any], value: Callable[[Any], float], yaxis: dict[str, An
             y=means,
             error_y=spread,
             mode="lines+markers",
-            name=offered()[method],
+            name=page_methods()[method],
             line={"color": look.colour, "dash": look.dash, "width": 3 if method == "resprune" else 2},
             marker={"symbol": look.sign, "size": 9},
         )

@@ -19,8 +19,8 @@ WHOLE = "{} is '{}'; give a whole number of {} or more."
 KEY = "There is no job with this key; it may have been deleted, or have expired. Start a new one."
 FILE = {"_type": "gradio.FileData"}
 GOOD = "the uploaded picture"  # put in the place of this word
-NAMES = ("image", "question", "keep", "method", "mass", "alpha", "sign", "positions", "seed", "max_new_tokens")
-VALUES = (GOOD, "What is it?", "9", "resprune", False, 1.0, 1, "original", 0, 3)
+NAMES = ("image", "question", "keep", "method", "mass", "positions", "max_new_tokens")
+VALUES = (GOOD, "What is it?", "9", "resprune", False, "original", 3)
 
 
 def answer(**changed: Any) -> tuple[str, list[Any]]:
@@ -30,9 +30,9 @@ def answer(**changed: Any) -> tuple[str, list[Any]]:
 
 def methods() -> str:
     """All methods as a message lists them."""
-    from resprune.methods import METHODS as known
+    from resprune.methods import available
 
-    return ", ".join((*known, "manual"))
+    return ", ".join(available())
 
 
 def own_picture() -> str:
@@ -71,20 +71,29 @@ _GIVEN = [
     ("markup for a method", lambda: answer(method="<b>x</b>"), ("{}", "'<b>x</b>'")),
     ("a method of 10,000 letters", lambda: answer(method="a" * 10_000), ("{}", f"'{'a' * 60}'...")),
     ("a choice by hand of nothing", lambda: answer(method="manual"),
-     "method='manual' and indices belong together; give both or neither."),
-    ("a word for yes or no", lambda: answer(mass="yes"), "mass is 'yes'; give True or False."),
-    ("alpha of NaN", lambda: answer(alpha=float("nan")), "alpha is nan; give a number of 0 or more."),
-    ("alpha of infinity", lambda: answer(alpha=float("inf")), "alpha is inf; give a number of 0 or more."),
-    ("alpha below 0", lambda: answer(alpha=-1), "alpha is -1; give a number of 0 or more."),
-    ("alpha of 400 digits", lambda: answer(alpha=10**400),
-     "alpha is a number of more than 60 digits; give a number of 0 or more."),
-    ("alpha of 1e308", lambda: answer(alpha=1e308), ANSWER),
-    ("a sign of 2", lambda: answer(sign=2), "Value: 2 (type: <class 'int'>) is not in the list of choices: [1, -1]"),
+     "The method 'manual' needs indices: visual tokens that stay, numbers from 0 on, as in indices=0 5 7."),
+    ("a choice by hand beyond the picture", lambda: answer(method="manual:indices=99999"),
+     "indices names the visual token 99999, but the image has 36; give 0 to 35."),
+    ("a word for yes or no", lambda: answer(mass="yes"), "mass is 'yes'; give True, False or Mass(alike=0.7)."),
+    ("alpha of NaN", lambda: answer(method="resprune:alpha=nan"), "alpha is nan; give a number of 0 or more."),
+    ("alpha of infinity", lambda: answer(method="resprune:alpha=inf"), "alpha is inf; give a number of 0 or more."),
+    ("alpha below 0", lambda: answer(method="resprune:alpha=-1"), "alpha is -1.0; give a number of 0 or more."),
+    ("alpha of 400 digits", lambda: answer(method=f"resprune:alpha={10**400}"),
+     "alpha is inf; give a number of 0 or more."),
+    ("alpha of 1e308", lambda: answer(method="resprune:alpha=1e308"), ANSWER),
+    ("a sign of 2", lambda: answer(method="resprune:sign=2"), "sign is 2; give 1 or -1."),
+    ("an option of another method", lambda: answer(method="divprune:alpha=4"),
+     "The method 'divprune' has no option 'alpha'; it has none."),
+    ("an option that is none", lambda: answer(method="resprune:__class__=x"),
+     "The method 'resprune' has no option '__class__'; its options are words, pooling, alpha, sign, weighting, "
+     "kernel."),
+    ("a hundred thousand options", lambda: answer(method="resprune" + ":alpha=1" * 100_000),
+     "The method 'resprune' is given 'alpha=1'; give each option once, as in alpha=VALUE."),
     ("positions that are none", lambda: answer(positions="x"),
      "Value: 'x' (type: <class 'str'>) is not in the list of choices: ['original', 'sequential']"),
-    ("a seed of NaN", lambda: answer(seed=float("nan")), WHOLE.format("seed", "nan", 0)),
-    ("a seed of 1.5", lambda: answer(seed=1.5), WHOLE.format("seed", "1.5", 0)),
-    ("a seed of 30 digits", lambda: answer(seed=10**30, method="random"),
+    ("a seed of NaN", lambda: answer(method="random:seed=nan"),
+     f"seed is 'nan'; give a whole number from 0 to {2**63 - 1}."),
+    ("a seed of 30 digits", lambda: answer(method=f"random:seed={10**30}"),
      f"seed is {10**30}; give a whole number from 0 to {2**63 - 1}."),
     ("a length of infinity", lambda: answer(max_new_tokens=float("inf")), WHOLE.format("max_new_tokens", "inf", 1)),
     ("a word for a length", lambda: answer(max_new_tokens="x"), WHOLE.format("max_new_tokens", "x", 1)),

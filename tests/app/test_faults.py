@@ -39,7 +39,7 @@ def image(tmp_path: Path) -> str:
 
 
 def answer(registry: Registry, image: str) -> str:
-    *_, (text, figures) = api.answer(registry, image, "What is it?", "9", "uniform", False, 1.0, 1, "original", 0, 3)
+    *_, (text, figures) = api.answer(registry, image, "What is it?", "9", "uniform", False, "original", 3)
     assert figures["tokens_kept"] == 9
     return text
 
@@ -203,7 +203,7 @@ def test_times_are_those_of_a_clock_that_cannot_jump(
 ) -> None:
     backwards = iter(range(10**9, 0, -1000))
     monkeypatch.setattr(time, "time", lambda: next(backwards))
-    *_, (_, figures) = api.answer(registry, image, "What?", "9", "uniform", False, 1.0, 1, "original", 0, 3)
+    *_, (_, figures) = api.answer(registry, image, "What?", "9", "uniform", False, "original", 3)
     assert all(figures[name] >= 0 for name in ("encode_ms", "select_ms", "prefill_ms", "ttft_ms", "total_ms"))
 
 

@@ -81,7 +81,7 @@ def test_a_programs_calls_leave_nothing(demo: gr.Blocks, holder: StateHolder) ->
         for _ in range(3):
             (path,) = web.post("upload", files={"files": ("given.png", file.getvalue())}).json()
             image = {"path": path, "meta": {"_type": "gradio.FileData"}}
-            data = [image, "What is it?", "9", "resprune", False, 1, 1, "original", 0, 2]
+            data = [image, "What is it?", "9", "resprune", False, "original", 2]
             event = web.post("call/answer", json={"data": data}).json()["event_id"]
             assert "event: complete" in web.get(f"call/answer/{event}").text
     assert len(holder.session_data) == 3, "each call is a visitor of its own"

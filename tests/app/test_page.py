@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from PIL import Image
-from serving import ready, small_registry
+from serving import own_defaults, ready, small_registry
 from tiny import tiny_llava
 
 from app import asking, handlers, model_choice, panels
@@ -32,7 +32,7 @@ def tiny_registry() -> Registry:
 
 def options(budget: int = 9, length: int = 8) -> list:
     """Values as the page's components give them."""
-    return [budget, True, "resprune", 1.0, 1, "original", 0, length]
+    return [budget, True, "resprune", "original", length, *own_defaults()]
 
 
 def asked(

@@ -15,8 +15,8 @@ from tiny import picture
 
 from app import charts, differences, handlers, panels
 from app.figures import compared, duration, memory_of
+from app.methods import OURS, page_methods
 from app.patch_map import data_address, map_value
-from app.question_side import METHODS
 from app.registry import Progress, Registry
 from app.scenes import examples, new_scene, questions_for
 from app.session import Run, Side
@@ -109,13 +109,13 @@ def test_the_curve_marks_the_budget() -> None:
 
 
 def test_the_page_offers_methods_of_the_library_and_each_has_a_look() -> None:
-    from resprune.methods import METHODS as known
+    from resprune.methods import built_in
 
-    assert set(METHODS) == set(views.LOOKS) < set(known)  # ablations are for studies
+    assert set(OURS) == set(views.LOOKS) < set(built_in())  # ablations are for studies
 
 
 def trial(method: str | None, kept: int, text: str, agreement: float) -> SimpleNamespace:
-    settings = method and SimpleNamespace(method=method)
+    settings = method and SimpleNamespace(method=SimpleNamespace(name=method))
     return SimpleNamespace(settings=settings, answer=pruned(answer=text, tokens_kept=kept), agreement=agreement)
 
 
@@ -138,7 +138,7 @@ def test_a_sweep_is_a_table_of_answers_and_two_charts() -> None:
 
 def test_the_legend_of_a_sweep_names_each_method_once_by_its_sign() -> None:
     said = views.legend()
-    assert [plain(item) for item in said.split("<li>")[1:]] == list(METHODS.values())
+    assert [plain(item) for item in said.split("<li>")[1:]] == list(page_methods().values())
     for colour, sign, dash in views.LOOKS.values():
         assert f'fill="{colour}"' in said and views.SIGNS[sign] in said and f'"{views.DASHES[dash]}"' in said
 

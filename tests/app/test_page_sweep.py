@@ -3,6 +3,7 @@
 from copy import deepcopy
 
 import pytest
+from serving import own_defaults
 
 from app.registry import Registry
 from app.scenes import examples
@@ -10,7 +11,7 @@ from app.sweep import handlers
 from app.sweep.handlers import SAME, Shown, State
 
 PICTURE = str(examples()[0].path)
-OPTIONS = [9, True, "resprune", 1.0, 1, "original", 0, 4]
+OPTIONS = [9, True, "resprune", "original", 4, *own_defaults()]
 
 
 def swept(registry: Registry, state: State, methods=("resprune", "random"), budgets="4, 50%") -> list[Shown]:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 import torch
+from serving import own_defaults
 
 from app import asking, zerogpu
 from app.asking import Options
@@ -89,7 +90,7 @@ def test_answers_differences_and_sweeps_are_computed_on_the_lent_card(registry, 
     assert all(u.prune is None for u in updates if u.stage == "decode")  # megabytes that nobody reads
     assert request.done["pruned"].answer.select_ms > 0
     assert len(changes) == len(request.done["full"].token_ids)
-    options = [64, False, "resprune", 1.0, 1, "original", 0, 8]
+    options = [64, False, "resprune", "original", 8, *own_defaults()]
     shown = list(sweep.sweep(registry, CAKE, QUESTION, sweep.State(), ["random"], "16", 1, *options))
     assert "Random" in shown[-2].table
     assert lender[1].decorated == ["work"]

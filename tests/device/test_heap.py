@@ -9,7 +9,7 @@ import pytest
 # Sixteen threads hold memory at once; then the C library lists its heaps.
 HEAPS = """
 import ctypes, re, sys, tempfile, threading
-from resprune.heap import limit_arenas
+from resprune.device import limit_arenas
 
 if sys.argv[1] == "limited":
     limit_arenas()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import DynamicCache, StaticCache
 
-from resprune.device import memory
+from resprune.device import memory as module
 from resprune.device.clock import PrefillTimer, now_ms
 from resprune.device.memory import PeakMemory, kv_bytes
 
@@ -83,7 +83,7 @@ def test_the_passes_of_other_threads_are_not_timed():
 @pytest.mark.parametrize("resettable", [True, False], ids=["high-water mark", "sampling"])
 def test_peak_memory_is_that_of_the_block(resettable, monkeypatch):
     if not resettable:
-        monkeypatch.setattr(memory, "_reset_high_water", lambda: False)
+        monkeypatch.setattr(module, "_reset_high_water", lambda: False)
     work(200)  # what came before does not count, neither as peak nor as memory already there
     with PeakMemory(CPU) as memory:
         work(80)
@@ -107,7 +107,7 @@ def test_memory_that_an_earlier_run_left_behind_hides_nothing():
 
 
 def test_sampling_ends_with_the_block_even_if_it_fails(monkeypatch):
-    monkeypatch.setattr(memory, "_reset_high_water", lambda: False)
+    monkeypatch.setattr(module, "_reset_high_water", lambda: False)
     before = threading.active_count()
     with pytest.raises(KeyError), PeakMemory(CPU):
         raise KeyError
@@ -115,7 +115,7 @@ def test_sampling_ends_with_the_block_even_if_it_fails(monkeypatch):
 
 
 def test_where_the_system_does_not_tell_peak_memory_is_unknown(monkeypatch):
-    monkeypatch.setattr(memory, "_status_bytes", lambda _: None)
+    monkeypatch.setattr(module, "_status_bytes", lambda _: None)
     before = threading.active_count()
     with PeakMemory(CPU) as memory:
         work(1)

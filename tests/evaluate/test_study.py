@@ -40,7 +40,7 @@ class Fake:
         self.asked.append((example.question, settings))
         if settings is None:
             return Reply(f" {example.answers[0]}", 576, 0.0, 9.0)
-        return Reply("No." if settings.method == "divprune" else "Yes.", settings.keep, 1.0, 3.0)
+        return Reply("No." if settings.method.name == "divprune" else "Yes.", settings.keep, 1.0, 3.0)
 
 
 def rows_of(folder: Path) -> Iterator[tuple]:
@@ -53,7 +53,7 @@ def test_ways_are_every_method_at_every_budget_and_random_once_a_seed() -> None:
     found = ways(["resprune+mass", "random"], [16, 0.5], 3)
     assert found[0] == Way(FULL) and len(found) == 1 + 2 + 6
     assert found[1].settings == Settings(keep=16, method="resprune", mass=True)
-    assert [way.settings.seed for way in found if way.name == "random" and way.keep == 16] == [0, 1, 2]
+    assert [way.settings.method.seed for way in found if way.name == "random" and way.keep == 16] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -194,11 +194,12 @@ def test_the_command_refuses_lists_without_a_folder(capsys: pytest.CaptureFixtur
 
 def test_the_command_writes_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     from resprune.__main__ import main
-    from resprune.evaluate import command, replies, sets
+    from resprune.commands import evaluate as command
+    from resprune.evaluate import processes, sets
 
     monkeypatch.setitem(sets.SETS, "emoji-test", lambda scenes: iter(examples(scenes)))
     monkeypatch.setattr(command, "model_of", lambda options: (SimpleNamespace(parameters=list), None))
-    monkeypatch.setattr(replies, "Replies", lambda model, processor: Fake())
+    monkeypatch.setattr(processes, "Replies", lambda model, processor: Fake())
     asked = ["evaluate", "--scenes", "3", "--method", "uniform, random", "--keep", "16,8", "--out", str(tmp_path)]
     assert main([*asked, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

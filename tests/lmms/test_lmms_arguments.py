@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_arguments_are_read_as_on_the_command_line() -> None:
     assert Arguments.of("bundled", {}) == Arguments("bundled", Settings())
-    given = {"pretrained": "there", "keep": "22%", "method": "divprune", "mass": True, "alpha": 2, "dtype": "float16"}
-    settings = Settings(keep=0.22, method="divprune", mass=True, alpha=2)
+    given = {"pretrained": "there", "keep": "22%", "method": "resprune:alpha=2", "mass": True, "dtype": "float16"}
+    settings = Settings(keep=0.22, method="resprune:alpha=2", mass=True)
     assert Arguments.of("bundled", given) == Arguments("there", settings, dtype=torch.float16)
     for written, keep in ((64, 64), (0.5, 0.5), ("auto", "auto"), ("100%", 1.0)):
         assert Arguments.of("bundled", {"keep": written, "batch_size": "1"}).settings.keep == keep
@@ -35,9 +35,10 @@ def test_arguments_are_read_as_on_the_command_line() -> None:
         ({"keep": "many"}, "'many'; give a number of tokens"),
         ({"keep": True}, "'True'; give a number of tokens"),
         ({"method": "best"}, "no method 'best'; choose one of resprune"),
-        ({"method": "manual"}, "choose another"),
-        ({"mass": "yes"}, "mass is 'yes'; give True or False"),
-        ({"alpha": "high"}, "alpha is 'high'"),
+        ({"method": "manual:indices=1"}, "choose another"),
+        ({"mass": "yes"}, "mass is 'yes'; give True, False or Mass"),
+        ({"alpha": 4}, "write .*method='resprune:alpha=4'"),
+        ({"method": "resprune:alpha=high"}, "alpha is 'high'"),
         ({"kepe": 64}, "no 'kepe'; choose among pretrained"),
         ({"quantization": 4}, "no quantization 4; give 8bit, 4bit or none"),
         ({"dtype": "int8"}, "no dtype 'int8'; give bfloat16"),

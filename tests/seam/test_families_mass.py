@@ -38,7 +38,7 @@ def test_mass_equals_the_masked_full_prompt_with_its_bias(family, tiny, rows, mo
         pytest.skip("the plain model does not, see OF_THE_MODEL")
     model, processor = tiny
     inputs = inputs_of(processor, PROMPTS[rows])
-    with resprune.pruned(model, processor, keep=KEEP, mass=True, alike=-1):
+    with resprune.pruned(model, processor, keep=KEEP, mass=resprune.Mass(alike=-1)):
         ours = ask(model, inputs, **MODES[mode])
         results = model.resprune.last
     mask, bias = hidden(model, inputs, results), bias_of(model, inputs, results)
@@ -62,7 +62,7 @@ def test_with_all_tokens_mass_changes_no_bit(tiny):
 def test_a_cache_changes_nothing(tiny):
     model, processor = tiny
     inputs = inputs_of(processor, BATCH)
-    with resprune.pruned(model, processor, keep=KEEP, mass=True, alike=-1):
+    with resprune.pruned(model, processor, keep=KEEP, mass=resprune.Mass(alike=-1)):
         assert difference(ask(model, inputs, use_cache=False), ask(model, inputs)) < 1e-3
 
 

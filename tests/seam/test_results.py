@@ -50,7 +50,7 @@ def test_the_choice_is_that_of_the_method(attached, inputs, method):
 def test_settings_can_be_replaced(attached, inputs):
     answer(attached, inputs)
     first = attached.resprune.last[0]
-    attached.resprune.settings = dataclasses.replace(attached.resprune.settings, keep=0.5, method="random", seed=3)
+    attached.resprune.settings = dataclasses.replace(attached.resprune.settings, keep=0.5, method="random:seed=3")
     answer(attached, inputs)
     (second,) = attached.resprune.last
     assert (second.tokens_kept, second.method) == (TOKENS // 2, "random")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tiny import picture
 
+from resprune.methods import Manual
 from resprune.serve.chat import MAX_TOKENS, Chat, chat_of
 from resprune.serve.errors import Refusal
 from resprune.serve.retry import Diverged, survived
@@ -33,7 +34,7 @@ def test_a_request_is_read() -> None:
     asked = read(body(resprune={"keep": "22%", "mass": True}, **more))
     assert asked.settings == Settings(keep=0.22, mass=True)
     assert (asked.max_tokens, asked.stream, asked.include_usage) == (9, True, True)
-    assert read(body(resprune={"indices": [3, 1]})).settings.method == "manual"
+    assert read(body(resprune={"method": "manual:indices=3 1"})).settings.method == Manual([3, 1])
     assert read(body(content=[PICTURE, TEXT, TEXT])).question == "What animal?\nWhat animal?"
 
 
@@ -75,7 +76,9 @@ def url(text: str) -> list[dict[str, Any]]:
         (body(resprune={"keep": "lots"}), "'lots'", 400),
         (body(resprune={"keep": [1]}), "The budget is [1]", 400),
         (body(resprune={"method": "magic"}), "no method 'magic'", 400),
-        (body(resprune={"seed": -1}), "seed is '-1'", 400),
+        (body(resprune={"seed": 3}), "write method=Random(seed=3)", 400),
+        (body(resprune={"method": "random:seed=-1"}), "seed is -1", 400),
+        (body(resprune={"indices": [3, 1]}), "method='manual:indices=3 1'", 400),
         (body(resprune={"protect": 5}), "wrong type", 400),
     ],
 )

@@ -208,7 +208,7 @@ def test_settings_that_are_refused(options, message):
 
 @pytest.mark.parametrize("alpha", [-0.1, math.nan, math.inf, "1", True, None])
 def test_options_of_a_caller_that_are_refused(alpha):
-    with pytest.raises(InputError, match="alpha is .*; give a number of 0 or more"):
+    with pytest.raises(InputError, match=r"alpha is .*; give a number of 0 or more"):
         ResPrune(alpha=alpha)
 
 

@@ -6,15 +6,18 @@ BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 
 .PHONY: install browser demo test bench train examples stored screenshots accuracy evidence lmms-check scale-check soak abuse-table mutation
 
+# What the demo needs, and what the tests and the training need beside it. Made again when what is to be installed
+# changes, and left alone otherwise.
 install: .venv/installed
-
-# Made again when what is to be installed changes, and left alone otherwise.
-.venv/installed: pyproject.toml requirements.txt
+.venv/demo: pyproject.toml requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements.txt -e '.[test,train]'
+	$(BIN)/python -m pip install --quiet -r requirements.txt -e .
+	@touch $@
+.venv/installed: .venv/demo
+	$(BIN)/python -m pip install --quiet -e '.[test,train]'
 	@touch $@
 
 # The page is tested in a real browser: the one that is there, or Debian's, where this may install it.
@@ -24,13 +27,15 @@ browser:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
 	else echo "No Chromium was found; install it, or set CHROMIUM to its path." >&2; fi
 
-demo: install
+demo: .venv/demo
 	@$(BIN)/python app.py
 
+# Files of tests are shared among as many processes as there are cores: a file stays with one.
 test: install browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: install
 	$(BIN)/python -m benchmarks.selection
@@ -110,13 +115,13 @@ mutation: install
 lmms-check:
 	$(PYTHON) -m venv .venv-lmms
 	.venv-lmms/bin/python -m pip install --quiet -e '.[lmms]' 'pytest>=9'
-	.venv-lmms/bin/python -m pytest tests/test_lmms.py tests/test_lmms_arguments.py
+	.venv-lmms/bin/python -m pytest tests/lmms
 
 # Workers and replicas on Ray, which needs many packages of its own: in an environment apart from this one.
 scale-check:
 	$(PYTHON) -m venv .venv-scale
 	.venv-scale/bin/python -m pip install --quiet -e '.[scale]' 'pytest>=9' 'openai>=2' httpx
-	.venv-scale/bin/python -m pytest tests/test_shared_study.py tests/test_serve.py tests/test_serve_parts.py
+	.venv-scale/bin/python -m pytest tests/evaluate/test_shared_study.py tests/serve
 
 # Twenty users for ten minutes, and what must hold meanwhile and afterwards.
 USERS ?= 20

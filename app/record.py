@@ -26,7 +26,7 @@ def record_of(request: Request, known: dict[str, Any] | None = None) -> dict[str
 
     Returns:
         ``format``, ``made`` (UTC), ``versions``, ``machine``, ``question``, ``options``, ``picture`` (a ``data:``
-        address), ``full`` and ``pruned`` (:meth:`resprune.answers.Answer.as_dict`), ``map`` (see
+        address), ``full`` and ``pruned`` (:meth:`resprune.compare.Answer.as_dict`), ``map`` (see
         :func:`app.patch_map.map_value`) and ``differences``, ``None`` until :func:`with_differences`.
     """
     done, image = request.done, request.opened.image
@@ -58,7 +58,7 @@ def options_of(record: dict[str, Any]) -> Options:
 
 
 def answers_of(record: dict[str, Any]) -> tuple[Any, Any]:
-    """The full and the pruned answer, with the fields of :class:`resprune.answers.Answer`."""
+    """The full and the pruned answer, with the fields of :class:`resprune.compare.Answer`."""
     return SimpleNamespace(**record["full"]), SimpleNamespace(**record["pruned"])
 
 

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.figures import curves, failures
 from benchmarks.machine import machine
-from benchmarks.tables import README, SETS, VALIDATION, costs, sections, table
+from benchmarks.tables import SETS, VALIDATION, costs, first_table, sections, table
 from resprune.__main__ import main as resprune
 from resprune.evaluate import OURS
 from resprune.methods import built_in
@@ -118,12 +118,7 @@ def main() -> None:
     variants = {name: study(name, size, out, variants=True) for name in VALIDATION if size.variants}
     (out / "machine.json").write_text(json.dumps(ran, indent=1) + "\n", encoding="utf-8")
     place(page, "evidence", sections(reports, ran))
-    first = [
-        f"{name}, {SETS[name]}:\n\n{table(reports[name], [m for m in README if m in reports[name]['methods']])}"
-        for name in FIRST
-        if name in reports
-    ]
-    place(readme, "evidence", "\n\n".join(first))
+    place(readme, "evidence", first_table({name: reports[name] for name in FIRST if name in reports}))
     if not variants:
         return
     insert(page, "variants", "\n\n".join(f"{name}:\n\n{table(report)}" for name, report in variants.items()))

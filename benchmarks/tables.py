@@ -13,12 +13,34 @@ SETS = {
 }
 VALIDATION = {"emoji-validation": "like emoji-test", "crowded-validation": "like emoji-crowded"}
 ABSENT = ("present no", "coloured no", "absent", "colour present no", "shape present no")  # the right answer is "no"
-README = ("resprune+mass", "resprune", "paper", "divprune+mass", "divprune", "cdpruner", "uniform", "random")
+SHOWN = ("resprune+mass", "resprune", "paper", "divprune+mass", "divprune", "cdpruner", "uniform", "random")
+README = ("resprune+mass", "resprune", "paper", "divprune", "cdpruner", "uniform", "random")
+README_BUDGETS = ("128", "64", "16")
 
 
 def table(report: dict[str, Any], methods: Sequence[str] = ()) -> str:
     """Accuracy relative to all tokens, a row a method and a column a budget; ``*`` where random is beaten or beats."""
     return _grid(report, methods or report["methods"], _relative)
+
+
+def first_table(reports: dict[str, dict[str, Any]]) -> str:
+    """The small table of README: a few methods at a few budgets on several sets, cells as in :func:`table`."""
+    columns = [(name, keep) for name, report in reports.items() for keep in README_BUDGETS if keep in report["keep"]]
+    found = {name: {(r["method"], r["keep"]): r for r in report["results"]} for name, report in reports.items()}
+    named = dict(reversed(columns))  # the first column of each set carries its name
+    heads = [f"{name}, {keep} tokens" if named[name] == keep else keep for name, keep in columns]
+    lines = ["| method | " + " | ".join(heads) + " |", "|---" * (1 + len(columns)) + "|"]
+    for method in README:
+        if all((method, keep) in found[name] for name, keep in columns):
+            cells = [_short(found[name][method, keep]) for name, keep in columns]
+            lines.append(f"| {_shown(method)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _short(result: dict[str, Any]) -> str:
+    low, high = result["relative_interval"]
+    mark = "*" if result.get("over_random", {"p": 1.0})["p"] < 0.05 else ""
+    return f"{100 * result['relative']:.0f}{mark} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def against_ours(report: dict[str, Any]) -> str:
@@ -107,7 +129,7 @@ def sections(reports: dict[str, dict[str, Any]], ran: dict[str, Any]) -> str:
             table(report),
         ]
         if OURS in report["methods"]:
-            shown = [name for name in README if name in report["methods"]]
+            shown = [name for name in SHOWN if name in report["methods"]]
             parts += [
                 f"Points by which {_shown(OURS)} is ahead of each, paired, with 95 % intervals; `*`: p below 0.05 "
                 "after Holm's correction over each column:",

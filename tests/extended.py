@@ -16,6 +16,7 @@ from resprune.methods import VisualTokens, parse
 # A method: the first of 5 x 5 tokens is the one in the middle.
 tokens = VisualTokens(torch.randn(25, 8), grid(5, 5))
 assert parse("centre").select(tokens, 1).chosen.tolist() == [12]
+assert parse("centre:sign=-1").select(tokens, 4).indices.tolist() == [0, 4, 20, 24]
 
 # A family: with all tokens the answer is that of the plain model, below that some are kept.
 llava, processor = tiny_llava(grid=6)

@@ -27,7 +27,7 @@ class Part(BaseModel):
 
 
 class AnswerPart(Part):
-    """The fields of :class:`resprune.answers.Answer`."""
+    """The fields of :class:`resprune.compare.Answer`."""
 
     answer: Text
     model: Name
@@ -68,7 +68,7 @@ class EarlierOptionsPart(OptionsPart):
 
 
 class ChangePart(Part):
-    """The fields of :class:`resprune.differences.TokenChange`."""
+    """The fields of :class:`resprune.compare.TokenChange`."""
 
     text: Text
     full: Share

@@ -33,7 +33,7 @@ class Answer:
         tpot_ms: time per output token after the first, the end of text counted as one; ``None`` of a single token.
         total_ms: until the answer was complete.
         kv_bytes: of all tensors in the KV cache at the end.
-        peak_bytes: peak memory, see :class:`resprune.measure.PeakMemory`; ``None`` where it cannot be known.
+        peak_bytes: peak memory, see :class:`resprune.device.PeakMemory`; ``None`` where it cannot be known.
         notes: sentences for the user.
     """
 

@@ -29,7 +29,7 @@ class Generation:
         stop: when set, the run ends after the token under way.
 
     Attributes:
-        start_ms, end_ms: on the clock of :func:`resprune.measure.now_ms`; like all that follow, once iterated.
+        start_ms, end_ms: on the clock of :func:`resprune.device.now_ms`; like all that follow, once iterated.
         token_ids: of the answer, the end of text included.
         token_ms: when each token came.
         prefill_ms: duration of the language model's first forward pass.

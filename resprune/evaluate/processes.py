@@ -36,7 +36,7 @@ class Ranks:
         load: gives the model, on the device of this process and of the ``dtype`` given, and its processor.
 
     Attributes:
-        weights: of the model, see :func:`resprune.evaluate.replies.weights_of`.
+        weights: of the model, see :func:`resprune.evaluate.weights_of`.
     """
 
     def __init__(self, load: Callable[..., tuple[Any, Any]]) -> None:
@@ -71,7 +71,7 @@ class Ranks:
         folder: Folder,
         progress: Callable[[int], None] = lambda done: None,
     ) -> list[dict[str, Any]]:
-        """:func:`resprune.evaluate.study.run`, the work shared.
+        """:func:`resprune.evaluate.run`, the work shared.
 
         Returns:
             All rows in the process that reports; in the others some of them.

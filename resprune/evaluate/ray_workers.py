@@ -38,7 +38,7 @@ class RayCrew:
         dtype: of the model, ``None`` leaves it to one of the machines.
 
     Attributes:
-        weights: of the model, see :func:`resprune.evaluate.replies.weights_of`.
+        weights: of the model, see :func:`resprune.evaluate.weights_of`.
 
     Raises:
         InputError: if the model cannot be loaded there.
@@ -67,7 +67,7 @@ class RayCrew:
         folder: Folder,
         progress: Callable[[int], None] = lambda done: None,
     ) -> list[dict[str, Any]]:
-        """:func:`resprune.evaluate.study.run`, a picture at a time, in whatever order they are done.
+        """:func:`resprune.evaluate.run`, a picture at a time, in whatever order they are done.
 
         Raises:
             InputError: if there is no question, a worker cannot answer, or workers die of the same picture again and

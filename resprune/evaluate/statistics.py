@@ -22,7 +22,7 @@ def compared(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The figures of a study.
 
     Args:
-        rows: of :func:`resprune.evaluate.study.run`, one study's.
+        rows: of :func:`resprune.evaluate.run`, one study's.
 
     Returns:
         ``full``: ``accuracy`` and ``interval`` of all tokens; ``results``: for each method and budget ``method``,

@@ -6,6 +6,8 @@ Nothing else of this package needs lmms-eval. How to use it: ``docs/lmms-eval.md
 
 from typing import Any
 
+__all__ = ["MODELS", "manifests"]
+
 MODELS = {
     "resprune": "Pruned",
     "resprune_llava": "PrunedLlava",

@@ -27,7 +27,7 @@ def encode(model: PreTrainedModel, inputs: Mapping[str, Any]) -> ModelOutput:
     Returns:
         ``pooler_output`` as the model's ``get_image_features`` makes it, a list of ``[n, D]`` or a tensor
         ``[tiles, n, D]`` of projected visual tokens, and ``deepstack_features`` where it has them. Its attribute
-        ``saliency`` is a list of :class:`resprune.saliency.Saliency`, one an image, empty where the model has none.
+        ``saliency`` is a list of :class:`resprune.methods.Saliency`, one an image, empty where the model has none.
 
     Raises:
         InputError: if there are no images in ``inputs``.

@@ -27,8 +27,8 @@ def map_value(image: Image.Image, question: str, update: Any, processor: Any) ->
         ``(tile, row, col)``; ``order`` of all patches, best first, with ``energy`` and ``captured`` along it where the
         method knows them; ``nested``, whether the first k of it are what a budget of k keeps; ``kept``, the patches of
         the answer, in order; ``question`` and ``relevance`` of each patch to each of its nouns; where kept patches
-        stand for others, ``ranks`` for each patch, see :func:`resprune.selection.succession`, and ``owner``, the patch that
-        stands for it in the answer, or ``None``; ``auto``, the budget that holds 90 % of the energy.
+        stand for others, ``ranks`` for each patch, see :func:`resprune.selection.succession`, and ``owner``, the patch
+        that stands for it in the answer, or ``None``; ``auto``, the budget that holds 90 % of the energy.
     """
     from resprune.layouts import boxes  # imports PyTorch, which the page does not wait for
     from resprune.methods import available

@@ -11,10 +11,9 @@ from app.failures import report
 from app.record import answers_of, record_of, shown_map, with_differences
 from app.registry import Registry
 from app.session import SIDES, Run, Session, Side
+from app.updates import SAME, WAITING, buttons
 
-SAME: Any = gr.skip()
-IDLE = {"ask": gr.update(interactive=True), "stop": gr.update(interactive=False)}
-BUSY = {"ask": gr.update(interactive=False), "stop": gr.update(interactive=True)}
+IDLE, BUSY = (buttons("ask", "stop", busy=busy) for busy in (False, True))
 CLEARED = {"differences": differences.strip(None), "times": None, "memory": None, "energy": None, "notes": ""}
 NOTHING = CLEARED | {"message": "", "origin": ""}
 
@@ -133,7 +132,7 @@ def refused(session: Session) -> Shown:
         return Shown()
     session.stop()
     session.run.end("failed")
-    words = "Too many questions are waiting; ask again in a moment."
+    words = WAITING.format("ask")
     return Shown(*_panels(session.run), message=panels.message(words), origin=panels.live(None, "no answer"), **IDLE)
 
 

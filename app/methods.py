@@ -16,6 +16,7 @@ OURS = {
     "uniform": "Uniform grid",
     "random": "Random",
 }
+FEW_STEPS = 10  # a slider over a wider range moves by whole numbers
 LARGEST = 2**31  # whole number that a browser's field keeps as it is
 
 
@@ -60,12 +61,13 @@ def values_of(text: str) -> tuple[str, list[Any]] | None:
 
 
 def component(method: str, one: Option) -> gr.components.Component:
-    """A field for an option."""
-    shown = {"value": one.default, "label": one.meaning[0].upper() + one.meaning[1:], "elem_id": f"{method}-{one.name}"}
+    """A field for an option: its name, what it means, and the values that it takes."""
+    shown = {"value": one.default, "label": one.name, "info": one.meaning, "elem_id": f"{method}-{one.name}"}
     if one.choices:
-        return gr.Radio(list(one.choices), **shown)
+        return (gr.Radio if len(one.choices) == 2 else gr.Dropdown)(list(one.choices), **shown)
     if one.usual:
-        return gr.Slider(*one.usual, step=1 if isinstance(one.default, int) else None, buttons=[], **shown)
+        low, high = one.usual
+        return gr.Slider(low, high, step=1 if high - low > FEW_STEPS else 0.01, buttons=[], **shown)
     if isinstance(one.default, int):
         most = LARGEST if one.most is None else min(one.most, LARGEST)
         return gr.Number(precision=0, minimum=one.least, maximum=most, **shown)

@@ -15,8 +15,8 @@ from app.inspect import runner, views, votes
 from app.inspect.export import export, numbers
 from app.inspect.store import Job, Store
 from app.registry import Registry
+from app.updates import SAME
 
-SAME: Any = gr.skip()
 PACE = 1.0  # seconds between two changes of the grid
 
 

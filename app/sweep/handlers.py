@@ -5,17 +5,14 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import gradio as gr
-
 from app import asking, panels
 from app.asking import Options
 from app.failures import Refused, report
 from app.registry import Registry
 from app.sweep import views
+from app.updates import SAME, WAITING, buttons
 
-SAME: Any = gr.skip()
-IDLE = {"run": gr.update(interactive=True), "cancel": gr.update(interactive=False)}
-BUSY = {"run": gr.update(interactive=False), "cancel": gr.update(interactive=True)}
+IDLE, BUSY = (buttons("run", "cancel", busy=busy) for busy in (False, True))
 PACE = 0.4  # seconds between two tables
 MOST = 120  # answers of one sweep
 
@@ -122,4 +119,4 @@ def refused(state: State) -> Shown:
     if state.stop.is_set():
         return Shown()
     state.stop.set()
-    return Shown(panels.message("Too many questions are waiting; try again in a moment."), **IDLE)
+    return Shown(panels.message(WAITING.format("try")), **IDLE)

@@ -32,7 +32,9 @@ class ResPrune(Conditioned):
     alpha: float = option(8.0, "how much the question weighs; 0 ignores it", least=0, usual=(0, 64))
     sign: int = option(1, "1 prefers what is relevant to the question, -1 the rest", choices=(1, -1))
     weighting: str = option(
-        "bounded", "weight of a token: 1 + alpha * cosine, or relevance ** alpha", choices=("bounded", "power")
+        "bounded",
+        "weight of a token: 1 + alpha times its cosine, or its relevance to the power of alpha",
+        choices=("bounded", "power"),
     )
     kernel: str = option(
         "normalised",

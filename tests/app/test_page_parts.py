@@ -15,7 +15,7 @@ from tiny import picture
 
 from app import charts, differences, handlers, panels
 from app.figures import compared, duration, memory_of
-from app.methods import OURS, page_methods
+from app.methods import LARGEST, OURS, component, method_text, own_options, page_methods, values_of
 from app.patch_map import data_address, map_value
 from app.registry import Progress, Registry
 from app.scenes import examples, new_scene, questions_for
@@ -251,3 +251,28 @@ def test_a_stored_run_of_another_picture_or_question_is_not_shown() -> None:
     record = {"picture": "gone.png", "question": "What is it?"}
     assert stored_run(examples()[0], {("gone.png", "What is it?"): record}) is None
     assert "appears here" in handlers.show(None).full
+
+
+def test_the_fields_of_a_method_are_made_from_what_it_declares() -> None:
+    made = {(method, one.name): component(method, one) for method, one in own_options()}
+    assert {method for method, _ in made} == {"resprune", "cdpruner", "random"}  # the others have no options
+    alpha, sign, kernel = (made["resprune", name] for name in ("alpha", "sign", "kernel"))
+    assert (alpha.minimum, alpha.maximum, alpha.step, alpha.value) == (0, 64, 1, 8)
+    assert [value for _, value in sign.choices] == [1, -1]
+    assert [value for _, value in kernel.choices] == ["raw", "centred", "normalised", "both"]
+    assert (made["random", "seed"].minimum, made["random", "seed"].maximum) == (0, LARGEST)
+    assert all(field.info for field in made.values())
+
+
+def test_fields_and_texts_of_methods_say_the_same() -> None:
+    values = [one.default for _, one in own_options()]
+    places = {(method, one.name): i for i, (method, one) in enumerate(own_options())}
+    assert method_text("resprune", tuple(values)) == "resprune" and method_text("divprune", tuple(values)) == "divprune"
+    values[places["resprune", "alpha"]], values[places["cdpruner", "words"]] = 4, "all"
+    assert method_text("resprune", tuple(values)) == "resprune:alpha=4"
+    assert method_text("cdpruner", tuple(values)) == "cdpruner:words=all"
+    name, fields = values_of("resprune:alpha=4")
+    assert (
+        name == "resprune" and fields[places["resprune", "alpha"]] == 4 and fields[places["cdpruner", "words"]] != "all"
+    )
+    assert values_of("norm") is None, "the page does not offer it"

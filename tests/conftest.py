@@ -67,6 +67,14 @@ def family(request):
     return request.param
 
 
+LONGEST = ("training", "test_evidence", "test_shared_study", "test_browser", "test_families", "test_evaluate")
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest first, so that no process is left with one of them when the others are done."""
+    items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
+
+
 def pytest_terminal_summary(terminalreporter):
     """The matrix of families and checks: how many of a check's cases passed, and an F where any failed."""
     families = sorted(zoo.FAMILIES)

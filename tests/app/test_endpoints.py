@@ -208,8 +208,9 @@ def test_uploads_and_downloads_are_deleted(registry: Registry, monkeypatch: pyte
         demo.close(verbose=False)
 
 
-def test_the_readmes_client_runs_as_it_stands(address: str, capsys: pytest.CaptureFixture) -> None:
-    code = re.search(r"```python\n(from gradio_client.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)[1]
+def test_the_documents_client_runs_as_it_stands(address: str, capsys: pytest.CaptureFixture) -> None:
+    page = (ROOT / "docs" / "use.md").read_text()
+    code = re.search(r"```python\n(from gradio_client.*?)```", page, flags=re.DOTALL)[1]
     assert "http://127.0.0.1:7860" in code
     exec(code.replace("http://127.0.0.1:7860", address).replace("assets/", f"{ROOT}/assets/"), {})
     assert "visual tokens" in capsys.readouterr().out

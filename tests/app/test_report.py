@@ -15,6 +15,7 @@ from browser import chromium
 from app import asking, handlers
 from app.asking import Options
 from app.failures import Refused
+from app.methods import own_options
 from app.record import record_of, shown_map, with_differences
 from app.registry import Registry
 from app.report.document import to_html
@@ -166,9 +167,11 @@ def test_the_page_saves_what_it_shows_and_shows_what_was_saved(record: dict[str,
     assert question == record["question"]
     assert list(picture.size) == [336, 336]
     assert rest[:4] == [True, "resprune", "original", 4]
+    chosen = [one.default for name, one in own_options() if name == "resprune"]
+    assert rest[4 : 4 + len(chosen)] == chosen
     assert other.record == json.loads(json.dumps(record))
     assert redraw(other) == shown_map(record)
-    assert handlers.Shown(*rest[7:]).budget["value"] == 9
+    assert handlers.Shown(*rest[4 + len(own_options()) :]).budget["value"] == 9
 
 
 def test_a_bad_file_leaves_the_page_as_it_was(record: dict[str, Any], tmp_path) -> None:

@@ -10,6 +10,7 @@ from tiny import IMAGE, QUESTION, answer, picture, tiny_llava
 from transformers import DynamicCache, GenerationConfig
 
 import resprune
+from resprune.methods import ResPrune
 
 TOKENS = 36
 
@@ -59,9 +60,11 @@ class TestLifecycle:
 
     def test_without_a_budget_it_keeps_128_by_resprune(self, tiny):
         settings = resprune.attach(*tiny).resprune.settings
-        assert (settings.keep, settings.method) == (128, "resprune")
+        assert (settings.keep, settings.method) == (128, ResPrune())
 
-    @pytest.mark.parametrize("settings", [{"keep": 0}, {"keep": 1.5}, {"method": "best"}, {"alpha": -1}, {"sign": 0}])
+    @pytest.mark.parametrize(
+        "settings", [{"keep": 0}, {"keep": 1.5}, {"method": "best"}, {"alpha": 1}, {"method": "resprune:sign=0"}]
+    )
     def test_settings_out_of_range_are_refused(self, tiny, settings):
         model, processor = tiny
         before = dict(vars(model))

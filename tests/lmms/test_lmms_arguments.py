@@ -88,6 +88,6 @@ def test_every_command_of_the_page_is_one() -> None:
     assert len(commands) == page.count("not yet run |") >= 20
     for model, given in commands:
         assert model in MODELS
-        pairs = dict(pair.split("=") for pair in given.split(","))
+        pairs = dict(pair.split("=", 1) for pair in given.split(","))
         read = {name: int(text) if text.isdigit() else text == "True" or text for name, text in pairs.items()}
         Arguments.of("bundled", read)

@@ -51,12 +51,16 @@ def take_method_options(parser: argparse.ArgumentParser, options: argparse.Names
     name = getattr(options, "method", "").partition("+")[0].partition(":")[0]
     if name not in available():
         parser.error(f"unrecognized arguments: {' '.join(left)}")
-    own = type(parser)(prog=parser.prog, add_help=False, allow_abbrev=False)
+    own = type(parser)(prog=parser.prog, add_help=False)
     for one in available()[name].options():
         own.add_argument(f"--{one.name}", metavar=one.name.upper(), help=one.meaning)
-    given = {name: value for name, value in vars(own.parse_args(left)).items() if value is not None}
+    values, unknown = own.parse_known_args(left)
+    if unknown:
+        known = ", ".join(f"--{one.name}" for one in available()[name].options()) or "no options"
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}; the method {name!r} takes {known}")
+    given = {option: value for option, value in vars(values).items() if value is not None}
     method, plus, behind = options.method.partition("+")
-    options.method = method + "".join(f":{name}={value}" for name, value in given.items()) + plus + behind
+    options.method = method + "".join(f":{option}={value}" for option, value in given.items()) + plus + behind
 
 
 def model_of(options: argparse.Namespace, **how: Any) -> Any:

@@ -11,7 +11,7 @@ from comparing import KEYS
 from tiny import picture, tiny_llava
 
 from resprune.__main__ import main
-from resprune.methods import built_in
+from resprune.methods import ResPrune, built_in
 from resprune.models.catalogue import CATALOGUE
 from resprune.models.hub import assets_dir
 
@@ -97,9 +97,27 @@ def test_budgets_as_people_write_them(ask, keep, kept):
     assert any("all are kept" in note for note in result["notes"]) == (keep == "1000")
 
 
+def test_options_of_a_method_are_those_that_it_declares(ask):
+    settings = []
+
+    def asked(model, processor, image, question, given):
+        settings.append(given)
+        yield from ()
+
+    for words in (["--alpha", "4", "--words", "all"], ["--method", "resprune:alpha=4", "--words=all"]):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyError):  # nobody answers
+            patch.setattr("resprune.compare.answer", asked)
+            ask("answer", *words)
+    assert [one.method for one in settings] == [ResPrune(alpha=4, words="all")] * 2
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        (("--alpha", "4", "--method", "divprune"), "--alpha 4; the method 'divprune' takes no options"),
+        (("--seed", "4"), "--seed 4; the method 'resprune' takes --words, --pooling, --alpha"),
+        (("--alpha", "-4"), "alpha is -4.0; give a number of 0 or more"),
+        (("--words", "verbs"), "words is 'verbs'; give 'nouns' or 'all'"),
         (("--keep", "-5"), "at least 1 token"),
         (("--keep=-5%",), "above 0"),
         (("--keep", "0%"), "above 0"),

@@ -130,7 +130,7 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     rows = rows_of(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
     asked = {row: Words.of(model, processor, own_ids[row], settings.method) for row in set(rows)}
     candidates = zip(images.features, images.coords, images.saliency, rows, strict=True) if images else []
-    chosen = [prune(*image, asked[row], settings, processor) for *image, row in candidates]
+    chosen = [prune(*image, asked[row], settings, processor, model) for *image, row in candidates]
     mass = torch.ones(own_ids.shape)
     if chosen:
         mass[is_image] = torch.cat([image.mass for image in chosen])

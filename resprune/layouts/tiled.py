@@ -105,23 +105,27 @@ def _idefics_views(processor: ProcessorMixin, image_size: Size, made: Made) -> d
 
 
 def _idefics_tiles(processor: ProcessorMixin, image_size: Size, edge: int, tiles: int | None) -> Size:
-    """Rows and columns of tiles of so many pixels along an edge; (0, 0) where no picture is cut into ``tiles``."""
-    # Three resizes and their roundings lead to the number of tiles; nobody counts them as the processor itself does.
-    blank = np.zeros((image_size[1], image_size[0], 3), np.uint8)
-
-    def counted(**sizes: Any) -> Size:
-        made = processor.image_processor(blank, return_row_col_info=True, **sizes)
-        return made["rows"][0][0], made["cols"][0][0]
-
+    """Rows and columns of tiles of so many pixels along an edge; (0, 0) where no such picture is cut into ``tiles``."""
     if tiles == 0:
         return 0, 0
-    shape = counted()
-    # Where the call said how large a picture is made, its longest edge is so many tiles that they come out right.
-    longest = 1
-    while tiles is not None and shape[0] * shape[1] != tiles and longest <= tiles:
-        shape = counted(size={"longest_edge": longest * edge}, do_resize=True, do_image_splitting=True)
-        longest += 1
-    return shape
+    # Three resizes and their roundings lead to the number of tiles; nobody counts them as the processor itself does.
+    blank = np.zeros((image_size[1], image_size[0], 3), np.uint8)
+    counted = processor.image_processor(blank, return_row_col_info=True)
+    rows, cols = counted["rows"][0][0], counted["cols"][0][0]
+    return (rows, cols) if tiles in (None, rows * cols) else _arranged(image_size, edge, tiles)
+
+
+def _arranged(image_size: Size, edge: int, tiles: int) -> Size:
+    """Rows and columns where a call said how large a picture is made: the one arrangement that has its shape.
+
+    The longer side is so many tiles, the shorter one as many as it needs; roundings move it by up to 3 pixels.
+    """
+    shape, slack = min(image_size) / max(image_size), 3 / edge
+    for long in range(1, tiles + 1):
+        short, over = divmod(tiles, long)
+        if not over and short - 1 - slack < long * shape < short + slack:
+            return (short, long) if image_size[0] >= image_size[1] else (long, short)
+    return 0, 0
 
 
 def _geometry(of: PreTrainedModel | ProcessorMixin, side: Callable[[Any], int]) -> str:

@@ -215,7 +215,7 @@ def checked_keep(keep: Keep | str) -> Keep:
         return parse_keep(keep)
     given, keep = keep, plain(keep)
     if not is_number(keep):
-        kind = "" if isinstance(keep, Real | list) or keep is None else f", a {type(given).__name__}"
+        kind = "" if given is None or isinstance(given, Real) else f" ({type(given).__name__})"
         raise InputError(
             f"The budget is {quoted(given)}{kind}; give a number of tokens such as 128, a share such as 22% or 0.22, "
             "or auto."

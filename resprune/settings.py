@@ -93,6 +93,11 @@ class Settings:
         mass = f"+{_MASS}{self.mass.written()}" if self.mass else ""
         return f"{self.method}{mass}{f'+{_SEQUENTIAL}' if self.positions == _SEQUENTIAL else ''}"
 
+    @property
+    def boxes(self) -> list[Box]:
+        """Those of what is protected."""
+        return [entry for entry in self.protect if not isinstance(entry, int)]
+
     def budget(self, candidates: int) -> int | None:
         """Number of tokens to keep of ``candidates``: at least one, at most all; ``None`` where energy decides."""
         if self.keep == "auto":

@@ -11,6 +11,7 @@ import torch
 from resprune.errors import InputError, quoted
 from resprune.layouts import anyres, flexible, single, tiled
 from resprune.layouts.base import Layout, Made, Size, View, is_a, picture_size
+from resprune.layouts.single import check_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -22,6 +23,7 @@ __all__ = [
     "View",
     "boxes",
     "check_processor",
+    "check_whole",
     "image_token_of",
     "is_a",
     "layout_of",
@@ -122,7 +124,7 @@ def boxes(
         raise InputError(f"The patches of a {type(processor).__name__} are not known.")
     size, coords = picture_size(image_size), _coordinates(coords, "coords")
     token = layout.token(model) if model is not None and layout.token else None
-    views = _views(partial(layout.views, processor, size), coords, every, token)
+    views = _views(partial(layout.views, processor), size, coords, every, token)
     missing = set(coords[:, 0].tolist()) - views.keys()
     if missing:
         raise InputError(
@@ -145,7 +147,11 @@ def boxes(
 
 
 def _views(
-    of: Callable[[Made], dict[int, View]], coords: torch.Tensor, every: torch.Tensor | None, token: int | None
+    of: Callable[[Size, Made], dict[int, View]],
+    size: Size,
+    coords: torch.Tensor,
+    every: torch.Tensor | None,
+    token: int | None,
 ) -> dict[int, View]:
     """The views of a picture as a call made them; as the processor would by itself where the coordinates do not tell.
 
@@ -155,16 +161,16 @@ def _views(
     shapes = _shapes(coords if every is None else _coordinates(every, "every"))
     # A few tokens at the beginning fill a small grid as well, but hardly anybody gives such a picture.
     if shapes and (every is not None or min(map(min, shapes.values())) > 1):
-        made = of(Made(shapes, token))
+        made = of(size, Made(shapes, token))
         if all(tile in made and made[tile].shape == shape for tile, shape in shapes.items()):
             return made
     if every is not None:
-        grids = ", ".join(f"{rows} x {cols}" for rows, cols in (shapes or {}).values()) or "no whole grids"
+        grids = ", ".join(f"{rows} x {cols}" for rows, cols in (shapes or {}).values()) or "such"
         raise InputError(
-            f"No such picture is seen as {grids} of tokens; give the size of the picture that they show, and all of "
-            "its tokens."
+            f"No picture of {size[0]} x {size[1]} pixels is seen as {grids} tokens; give the size of the picture that "
+            "they show, and all of its tokens."
         )
-    return of(Made(token=token))
+    return of(size, Made(token=token))
 
 
 def _shapes(coords: torch.Tensor) -> dict[int, Size] | None:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Shape = Callable[[PreTrainedModel | ProcessorMixin], tuple[int, int]]
 
 
+_CROPS = "here are some crops to help you see better"  # what Gemma 3's processor writes in front of them
+_NO_CROPS = "Where crops of a picture lie is not known; set do_pan_and_scan=False in the image processor and in calls."
+
+
 def _canvas(processor: ProcessorMixin) -> tuple[int, int]:
     """Width and height in pixels of what the vision tower sees of an image."""
     images = processor.image_processor
@@ -64,11 +68,21 @@ def _coords(model: PreTrainedModel, features: Encoded, _: Mapping[str, Any], sha
     return [torch.cat([places.new_full((max(0, len(f) - len(places)), 3), STRUCTURAL), places]) for f in features]
 
 
+def check_whole(processor: ProcessorMixin, prompts: torch.Tensor) -> None:
+    """Refuse prompts ``[B, S]`` of Gemma 3 whose call had crops made: only the processor's words in them tell.
+
+    Raises:
+        InputError: if there are crops, of which nobody knows where they lie.
+    """
+    if is_a(processor, "Gemma3Processor") and any(_CROPS in processor.tokenizer.decode(row) for row in prompts):
+        raise InputError(_NO_CROPS)
+
+
 def _views(processor: ProcessorMixin, image_size: Size, made: Made, shape: Shape) -> dict[int, View]:
     """Undo the preprocessing of CLIP (shortest edge resized to a length, centre cut out) and of SigLIP (resized)."""
     images, canvas = processor.image_processor, _canvas(processor)
     if getattr(images, "do_pan_and_scan", None):
-        raise InputError("Where crops of a picture lie is not known; set do_pan_and_scan=False in the image processor.")
+        raise InputError(_NO_CROPS)
     shortest = min(image_size)
     # The longer edge is rounded down, so the two directions are not scaled by quite the same factor.
     resized = (

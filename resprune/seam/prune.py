@@ -155,12 +155,11 @@ def _protected(
 ) -> tuple[torch.Tensor, list[str]]:
     """``[P]`` int64, the candidates at ``places [N, 3]`` that always stay, and notes on boxes that protect none."""
     indices = [entry for entry in settings.protect if isinstance(entry, int)]
-    wanted = [entry for entry in settings.protect if not isinstance(entry, int)]
     notes = []
-    if wanted:
+    if settings.boxes:
         # All candidates tell what the processor made of the picture, whatever its settings are by themselves.
         x0, y0, x1, y1 = boxes(processor, settings.image_size, places, every=places, model=model).T
-        for left, top, right, bottom in wanted:
+        for left, top, right, bottom in settings.boxes:
             touched = (x0 < right) & (x1 > left) & (y0 < bottom) & (y1 > top)
             indices += touched.nonzero()[:, 0].tolist()
             if not touched.any():

@@ -109,12 +109,40 @@ def test_the_size_of_another_picture_is_refused(family):
     model, processor = model_of(family)
     size = (90, 40) if family == "idefics3" else SIZES["landscape"]
     inputs = asked(processor, painted(size))
-    with pytest.raises(InputError, match=r"No such picture is seen as .*; give the size of the picture"):
+    with pytest.raises(
+        InputError, match=r"No picture of 40 x 200 pixels is seen as .* tokens; give the size of the picture"
+    ):
         protected(model, processor, inputs, (0, 0, 9, 9), (40, 200))
     assert protected(model, processor, inputs, (0, 0, 9, 9), size)
     coords = places(model, inputs)
-    with pytest.raises(InputError, match="No such picture is seen as"):
+    with pytest.raises(InputError, match="No picture of 40 x 200 pixels is seen as"):
         resprune.boxes(processor, (40, 200), coords[coords[:, 0] >= 0], every=coords[coords[:, 0] >= 0])
+
+
+def test_onevision_shrinks_as_the_call_had_it():
+    """The large view of a picture as it was allowed one tile, where the processor by itself allows nine."""
+    (model, one), (_, nine) = (zoo.tiny("llava_onevision", most=most) for most in (1, 9))
+    size = SIZES["landscape"]
+    coords = places(model, asked(one, painted(size)))
+    coords = coords[coords[:, 0] >= 0]
+    boxes = resprune.boxes(one, size, coords)
+    assert torch.equal(resprune.boxes(nine, size, coords), boxes)
+    assert torch.equal(resprune.boxes(nine, size, coords[-3:], every=coords), boxes[-3:])
+    assert not torch.equal(resprune.boxes(nine, size, coords[-3:]), boxes[-3:])
+
+
+def test_crops_that_a_call_asks_for_are_refused():
+    """Gemma 3's crops are pictures of their own in the call; boxes would be taken for places in each."""
+    model, processor = model_of("gemma3")
+    size, told = (200, 60), {"pan_and_scan_min_crop_size": 16, "pan_and_scan_min_ratio_to_activate": 1.1}
+    whole, crops = (asked(processor, painted(size), do_pan_and_scan=scan, **told) for scan in (False, True))
+    assert len(crops["pixel_values"]) > len(whole["pixel_values"]) == 1
+    assert protected(model, processor, whole, (0, 0, 9, 9), size)
+    with pytest.raises(InputError, match="set do_pan_and_scan=False in the image processor and in calls"):
+        protected(model, processor, crops, (0, 0, 9, 9), size)
+    with resprune.pruned(model, processor, keep=1, protect=[3]):
+        generate(model, crops, max_new_tokens=1)
+        assert [len(result.kept) for result in model.resprune.last] == [1] * len(crops["pixel_values"])
 
 
 @pytest.mark.parametrize("every", [[(0, 0, 1)], [(0, 0, 0), (0, 0, 0)], [], [(0, 0, 0), (0, 1, 1)]])

@@ -274,6 +274,16 @@ def _settings(given: dict[str, Any], defaults: Settings) -> Settings:
             given["mass"] = said.mass or defaults.mass
         return replace(defaults, **given)
     except InputError as error:
-        raise Refusal(str(error), param="resprune") from None
+        raise Refusal(_reason(error, given, defaults), param="resprune") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise Refusal(f"A setting is of the wrong type ({error}).", param="resprune") from None
+
+
+def _reason(error: InputError, given: dict[str, Any], defaults: Settings) -> str:
+    """What is wrong with settings; where only those that the request did not give are, it is told of them."""
+    try:
+        Settings(**given)
+    except (InputError, TypeError, ValueError, OverflowError):
+        return str(error)
+    own = f"keep is {defaults.keep} and the method {defaults}"
+    return f"{str(error).removesuffix('.')}; where a request does not say otherwise, {own}."

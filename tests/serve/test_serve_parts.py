@@ -143,6 +143,28 @@ def test_settings_of_a_request(asked: dict[str, Any], settings: Settings) -> Non
     assert read(body(resprune=asked)).settings == settings
 
 
+@pytest.mark.parametrize(
+    ("asked", "default", "says"),
+    [
+        (
+            {"method": "fastv"},
+            Settings(mass=True),
+            "where a request does not say otherwise, keep is 128 and the method resp",
+        ),
+        (
+            {"method": "random"},
+            Settings("auto"),
+            "needs a method that measures energy; .*, keep is auto and the method resp",
+        ),
+        ({"method": "fastv", "mass": True}, Settings(), r"leave them out\.$"),
+        ({"method": "fastv", "keep": 0}, Settings(mass=True), r"a share above 0\.$"),
+    ],
+)
+def test_a_clash_with_what_the_request_did_not_say_is_told_as_that(asked: Any, default: Settings, says: str) -> None:
+    with pytest.raises(Refusal, match=says):
+        chat_of(body(resprune=asked), "m", default)
+
+
 def test_what_a_request_says_of_mass_is_not_held_against_the_default() -> None:
     default = Settings(mass=Mass(0.9))
     for asked, mass in (({}, 0.9), ({"method": "divprune"}, 0.9), ({"method": "divprune+mass:alike=0.5"}, 0.5)):

@@ -134,12 +134,11 @@ def boxes(
     corners = coords.new_zeros(len(coords), 4, dtype=torch.float64)
     for tile, view in views.items():
         here = coords[:, 0] == tile
-        places, shape = coords[here, 1:], coords.new_tensor(view.shape)
-        if ((places < 0) | (places >= shape)).any():
+        places, (down, across) = coords[here, 1:], view.shape
+        if ((places < 0) | (places >= coords.new_tensor(view.shape))).any():
             raise InputError(
-                f"By its settings the processor makes {view.shape[0]} x {view.shape[1]} tokens of tile {tile} of a "
-                f"picture of {size[0]} x {size[1]} pixels; where a call had others, give the coordinates of all "
-                "tokens as every."
+                f"A picture of {size[0]} x {size[1]} pixels has {down} x {across} tokens in tile {tile}; "
+                "where a call made others of it, give the coordinates of all of them as every."
             )
         rows, cols = view.rows[places[:, 0]], view.cols[places[:, 1]]
         corners[here] = torch.stack([cols[:, 0], rows[:, 0], cols[:, 1], rows[:, 1]], dim=1)
@@ -188,11 +187,11 @@ def _shapes(coords: torch.Tensor) -> dict[int, Size] | None:
 def _coordinates(given: Any, name: str) -> torch.Tensor:
     """``[N, 3]`` int64, of a tensor, an array or a list such as ``PruneResult.kept``."""
     try:
-        coords = torch.as_tensor(given).cpu()
+        coords = torch.as_tensor(given, device="cpu")
     except (TypeError, ValueError, RuntimeError):
-        coords = torch.zeros(1)
+        coords = torch.zeros(1, device="cpu")
     if coords.numel() == 0:
-        return torch.zeros(0, 3, dtype=torch.int64)
+        return torch.zeros(0, 3, dtype=torch.int64, device="cpu")
     if coords.ndim != 2 or coords.shape[1] != 3 or coords.is_floating_point() or coords.dtype == torch.bool:
         raise InputError(f"{name} are {quoted(given)}; give (tile, row, col) of each token, in whole numbers.")
     return coords.long()

@@ -115,7 +115,7 @@ def _large_view(processor: ProcessorMixin, image_size: Size, side: int, patch: i
     seen = unpad_image(torch.empty(1, *padded), (height, width)).shape[1:]
     lines = []
     for old, new, full, before, after in zip((height, width), resized, canvas, padded, seen, strict=True):
-        place = (before - after) // 2 + torch.arange(after, dtype=torch.float64)
+        place = (before - after) // 2 + torch.arange(after, dtype=torch.float64, device="cpu")
         # A tile ends with pixels that no patch shows, where patches do not divide it.
         start = place.div(side, rounding_mode="floor") * pixels + place % side * patch - (full - new) // 2
         lines.append(torch.stack([start, start + patch], dim=1) * old / new)
@@ -158,7 +158,7 @@ def _shrunk(large: View, side: int, most: int, shapes: Mapping[int, Size] | None
 
 def _joined(lines: torch.Tensor, count: int) -> torch.Tensor:
     """``[count, 2]``: rows, or columns, ``[n, 2]`` made fewer, each over its share of them and of the gaps between."""
-    ends = len(lines) * torch.arange(count + 1, dtype=torch.float64) / count
+    ends = len(lines) * torch.arange(count + 1, dtype=torch.float64, device="cpu") / count
     low, high = ends[:-1], ends[1:]
     first, last = low.floor().long(), (high.ceil().long() - 1)
     start, end = lines[first], lines[last]

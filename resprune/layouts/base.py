@@ -130,7 +130,7 @@ def whole(image_size: Size, rows: int, cols: int, share: float = 1) -> View:
 
 def _spread(low: float, high: float, count: int) -> torch.Tensor:
     """``[count, 2]``, the ends of so many equal parts."""
-    ends = low + (high - low) * torch.arange(count + 1, dtype=torch.float64) / count
+    ends = low + (high - low) * torch.arange(count + 1, dtype=torch.float64, device="cpu") / count
     return torch.stack([ends[:-1], ends[1:]], dim=1)
 
 

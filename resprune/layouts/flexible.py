@@ -77,7 +77,10 @@ def _geometry(of: PreTrainedModel | ProcessorMixin, merging: Merging) -> str:
 def _views(
     processor: ProcessorMixin, image_size: Size, made: Made, pixels: Pixels, merging: Merging
 ) -> dict[int, View]:
-    """The picture, stretched over the grid that was made of it: how large that is, each call may say anew."""
+    """The picture, stretched over the grid that was made of it: how large that is, each call may say anew.
+
+    There is no view where the grid has the shape of another picture.
+    """
     if made.shapes is not None:
         return {0: whole(image_size, *made.shapes[0])} if _fits(image_size, *made.shapes[0]) else {}
     patch, merge = merging(processor)

@@ -100,7 +100,7 @@ def test_without_all_of_them_the_processors_settings_count():
     boxes = resprune.boxes(processor, size, usual)
     for some in ([0], [0, 1], [5, 2, 7]):
         assert torch.equal(resprune.boxes(processor, size, usual[some]), boxes[some])
-    with pytest.raises(InputError, match=r"makes 4 x 6 tokens of tile 0 of a picture of 90 x 60 pixels.*as every"):
+    with pytest.raises(InputError, match=r"A picture of 90 x 60 pixels has 4 x 6 tokens in tile 0; .* as every"):
         resprune.boxes(processor, size, many[-3:])
 
 
@@ -143,6 +143,24 @@ def test_crops_that_a_call_asks_for_are_refused():
     with resprune.pruned(model, processor, keep=1, protect=[3]):
         generate(model, crops, max_new_tokens=1)
         assert [len(result.kept) for result in model.resprune.last] == [1] * len(crops["pixel_values"])
+
+
+@pytest.mark.parametrize("family", ["llava", "llava_onevision", "qwen2_vl", "internvl"])
+def test_boxes_are_made_on_the_host_whatever_the_default(family):
+    model, processor = model_of(family)
+    size = SIZES["landscape"]
+    coords = places(model, asked(processor, painted(size)))
+    coords = coords[coords[:, 0] >= 0]
+    boxes = resprune.boxes(processor, size, coords)
+    torch.set_default_device("meta")
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = resprune.boxes(processor, size, coords)
+        assert resprune.boxes(processor, size, coords.tolist(), every=coords.numpy()).device.type == "cpu"
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert again.dtype == torch.float32 and torch.equal(again, boxes)
 
 
 @pytest.mark.parametrize("every", [[(0, 0, 1)], [(0, 0, 0), (0, 0, 0)], [], [(0, 0, 0), (0, 1, 1)]])

@@ -151,8 +151,8 @@ def test_sizes_and_places_come_in_any_form(clip, size):
         ((640, 360), "here", "coords are 'here'"),
         ((640, 360), [(1, 0, 0)], "has no tile 1"),
         ((640, 360), [(-1, 0, 0)], "has no tile -1"),
-        ((640, 360), [(0, 24, 0)], "makes 24 x 24 tokens of tile 0"),
-        ((640, 360), [(0, 0, -1)], "makes 24 x 24 tokens of tile 0"),
+        ((640, 360), [(0, 24, 0)], "has 24 x 24 tokens in tile 0"),
+        ((640, 360), [(0, 0, -1)], "has 24 x 24 tokens in tile 0"),
     ],
 )
 def test_what_is_no_place_is_refused(clip, size, coords, says):

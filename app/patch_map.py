@@ -36,13 +36,14 @@ def map_value(image: Image.Image, question: str, update: Any, processor: Any) ->
     from resprune.settings import Mass
 
     prune, features = update.prune, update.encoded.features
+    corners = boxes(processor, image.size, prune.coords, every=prune.coords)
     chosen, order = prune.selection.chosen.tolist(), prune.order
     nested = available()[prune.method].nested
     mass, alike = prune.mass is not None, Mass().alike  # which the page does not change
     stand_ins = represented_by(features, prune.selection.chosen.to(features.device), alike).tolist() if mass else []
     return {
         "size": list(image.size),
-        "boxes": [[round(edge, 2) for edge in box] for box in boxes(processor, image.size, prune.coords).tolist()],
+        "boxes": [[round(edge, 2) for edge in box] for box in corners.tolist()],
         "places": prune.coords.tolist(),
         "order": order.tolist(),
         "nested": nested,

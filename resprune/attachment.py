@@ -58,8 +58,8 @@ def attach(
     Args:
         model: of a family in :data:`resprune.layouts.LAYOUTS`.
         processor: the processor of the same checkpoint.
-        keep: an ``int`` is a number of tokens an image, a ``float`` in ``(0, 1]`` a share of them, ``"auto"`` as few
-            as hold most of the energy.
+        keep: an ``int`` is a number of tokens an image, a ``float`` in ``(0, 1]`` a share of them, ``"22%"`` the same,
+            ``"auto"`` as few as hold most of the energy.
         method: such as ``ResPrune(alpha=4)``, or its text, ``"resprune:alpha=4"``; see :mod:`resprune.methods`.
         settings: what else :class:`Settings` has: ``mass``, ``positions``, ``energy``, ``protect``, ``image_size``.
 

@@ -59,6 +59,7 @@ class Option:
         """
         if self.checked:
             return self.checked(value)
+        value = plain(value)
         if self.choices:
             if not isinstance(value, str | Real) or isinstance(value, bool) or value not in self.choices:
                 raise InputError(f"{self.name} is {quoted(value)}; give {self.range}.")
@@ -147,6 +148,11 @@ class WithOptions:
         )
 
 
+def plain(value: Any) -> Any:
+    """An array, a tensor or a number of NumPy or PyTorch as Python has it, a list or a number; others as they are."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def is_number(value: object) -> bool:
     """Whether it is a finite number, of Python or of NumPy."""
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -164,8 +170,7 @@ def is_whole(value: object) -> bool:
 
 def in_text(value: Any) -> str:
     """A value as a text of options has it."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
+    value = plain(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return " ".join(map(str, value))
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

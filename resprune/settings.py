@@ -2,13 +2,15 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, Literal, Self
 
 from resprune.errors import QUOTED, InputError, quoted
+from resprune.layouts import picture_size
 from resprune.methods import Method, available, parse
-from resprune.options import WithOptions, in_text, is_number, is_whole, option
+from resprune.options import WithOptions, in_text, is_number, is_whole, option, plain
 
 Keep = int | float | Literal["auto"]
 Box = tuple[float, float, float, float]
@@ -30,7 +32,8 @@ class Settings:
 
     Attributes:
         keep: an ``int`` is a number of tokens an image, a ``float`` in ``(0, 1]`` a share of them, ``"auto"`` as few
-            as hold the share ``energy`` of the energy.
+            as hold the share ``energy`` of the energy; a text such as ``"128"`` or ``"22%"`` is read as on the command
+            line.
         method: a :class:`resprune.methods.Method`, or its text such as ``"resprune:alpha=4"``, behind which ``+mass``,
             ``+mass:alike=0.5`` and ``+sequential`` may stand.
         mass: whether a kept token carries the weight of those it stands for: ``True``, or ``Mass(alike=0.5)``; kept as
@@ -38,8 +41,10 @@ class Settings:
         positions: ``"original"`` lets kept tokens keep their positions, ``"sequential"`` closes the gaps.
         energy: the share, in ``(0, 1)``, that ``keep="auto"`` is to hold.
         protect: visual tokens that always stay: indices, or boxes ``(x0, y0, x1, y1)`` in pixels of a picture of
-            ``image_size``, which protect each patch that they touch.
+            ``image_size``, which protect each patch that they touch; a list, or an array or tensor of either.
         image_size: (width, height) of the picture to which boxes refer.
+
+    Numbers, arrays and tensors of NumPy and PyTorch are kept as Python's own.
 
     Raises:
         InputError: if a value is out of its range, or two do not go together.
@@ -54,8 +59,9 @@ class Settings:
     image_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        own = {"keep": checked_keep(self.keep), "protect": _checked_protect(self.protect, self.image_size)}
-        own["mass"] = _checked_mass(self.mass)
+        size = None if self.image_size is None else picture_size(self.image_size)
+        own = {"keep": checked_keep(self.keep), "protect": _checked_protect(self.protect, size), "image_size": size}
+        own |= {"mass": _checked_mass(self.mass), "energy": _checked_energy(self.energy)}
         if not isinstance(self.method, Method):
             said = _read(self.method)
             if own["mass"] and said.get("mass", own["mass"]) != own["mass"]:
@@ -66,8 +72,6 @@ class Settings:
         if self.positions not in POSITIONS:
             choices = " or ".join(map(repr, POSITIONS))
             raise InputError(f"positions is {quoted(self.positions)}; give {choices}.")
-        if not (is_number(self.energy) and 0 < self.energy < 1):
-            raise InputError(f"energy is {self.energy!r}; give a share between 0 and 1, such as 0.9.")
         self._check_method()
 
     @classmethod
@@ -88,6 +92,11 @@ class Settings:
         """The method as a study names it: what :attr:`method` takes."""
         mass = f"+{_MASS}{self.mass.written()}" if self.mass else ""
         return f"{self.method}{mass}{f'+{_SEQUENTIAL}' if self.positions == _SEQUENTIAL else ''}"
+
+    @property
+    def boxes(self) -> list[Box]:
+        """Those of what is protected."""
+        return [entry for entry in self.protect if not isinstance(entry, int)]
 
     def budget(self, candidates: int) -> int | None:
         """Number of tokens to keep of ``candidates``: at least one, at most all; ``None`` where energy decides."""
@@ -154,7 +163,15 @@ def _names(kind: type[WithOptions]) -> set[str]:
     return {one.name for one in kind.options()}
 
 
+def _checked_energy(energy: Any) -> float:
+    share = plain(energy)
+    if not (is_number(share) and 0 < share < 1):
+        raise InputError(f"energy is {quoted(energy)}; give a share between 0 and 1, as a number such as 0.9.")
+    return float(share)
+
+
 def _checked_mass(mass: Any) -> Mass | None:
+    mass = plain(mass)
     if isinstance(mass, Mass):
         return mass
     if mass is None or isinstance(mass, bool):
@@ -162,36 +179,58 @@ def _checked_mass(mass: Any) -> Mass | None:
     raise InputError(f"mass is {quoted(mass)}; give True, False or Mass(alike=0.7).")
 
 
-def _checked_protect(protect: Sequence[int | Box], image_size: tuple[int, int] | None) -> tuple[int | Box, ...]:
-    boxes = [tuple(entry) for entry in protect if isinstance(entry, Sequence)]
-    for box in boxes:
-        if len(box) != 4 or not all(map(is_number, box)) or not (box[0] < box[2] and box[1] < box[3]):
-            raise InputError(f"protect has the box {box!r}; give (x0, y0, x1, y1) with x0 < x1 and y0 < y1.")
-    if boxes and image_size is None:
-        raise InputError("protect has boxes; give image_size, the (width, height) of the picture, as well.")
-    indices = [entry for entry in protect if not isinstance(entry, Sequence)]
+def _checked_protect(protect: Any, image_size: tuple[int, int] | None) -> tuple[int | Box, ...]:
+    """Indices, each once, then boxes, of a list, an array or a tensor of either."""
+    given = plain(protect)
+    if given is None:
+        return ()
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
+        raise InputError(f"protect is {quoted(protect)}; give a list of tokens or boxes, as in [0, 5].")
+    entries = [plain(entry) for entry in given]
+    boxes = [_checked_box(entry, image_size) for entry in entries if isinstance(entry, Sequence)]
+    indices = [entry for entry in entries if not isinstance(entry, Sequence)]
     if not all(is_whole(entry) and entry >= 0 for entry in indices):
-        raise InputError(f"protect has the indices {quoted(indices)}; give whole numbers of 0 or more.")
+        hint = "; a box stands in a list, as in [(0, 0, 20, 20)]" if len(indices) == 4 else ""
+        raise InputError(f"protect has the indices {quoted(indices)}; give whole numbers of 0 or more{hint}.")
     return (*dict.fromkeys(map(int, indices)), *boxes)
 
 
-def checked_keep(keep: Keep) -> Keep:
-    """``keep`` itself where it is in range.
+def _checked_box(entry: Sequence[Any], image_size: tuple[int, int] | None) -> Box:
+    box = entry if isinstance(entry, str) else tuple(plain(edge) for edge in entry)
+    if len(box) != 4 or not all(map(is_number, box)) or not (box[0] < box[2] and box[1] < box[3]):
+        raise InputError(f"protect has the box {quoted(box)}; give (x0, y0, x1, y1) with x0 < x1 and y0 < y1.")
+    if image_size is None:
+        raise InputError("protect has boxes; give image_size, the (width, height) of the picture, as well.")
+    width, height = image_size
+    if box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height:
+        raise InputError(
+            f"protect has the box {quoted(box)}, which lies outside the picture of {width} x {height} pixels; give one "
+            "inside."
+        )
+    return box
+
+
+def checked_keep(keep: Keep | str) -> Keep:
+    """``keep`` itself where it is in range; a text is read by :func:`parse_keep`.
 
     Raises:
         InputError: if it is no number, not positive, or a share above 1.
     """
-    if isinstance(keep, str) and keep == "auto":
-        return keep
+    if isinstance(keep, str):
+        return parse_keep(keep)
+    given, keep = keep, plain(keep)
     if not is_number(keep):
+        kind = "" if given is None or isinstance(given, Real) else f" ({type(given).__name__})"
         raise InputError(
-            f"The budget is {quoted(keep)}; give a number of tokens such as 128, a share such as 22% or 0.22, or auto."
+            f"The budget is {quoted(given)}{kind}; give a number of tokens such as 128, a share such as 22% or 0.22, "
+            "or auto."
         )
     if keep <= 0:
         raise InputError(f"The budget is {quoted(keep)}; give at least 1 token, or a share above 0.")
     if not is_whole(keep) and keep > 1:
         raise InputError(
-            f"The budget is {keep * 100:.6g}% of the tokens; give a share of at most 100%, or a whole number of tokens."
+            f"The budget is {keep * 100:.6g}% of the tokens; give a share of at most 100%, or a number of tokens "
+            "without a point."
         )
     return int(keep) if is_whole(keep) else float(keep)
 

@@ -50,7 +50,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_llava(
-    seed: int = 0, grid: int = 24, strategy: str = "default", layers: int = 2
+    seed: int = 0, grid: int = 24, strategy: str = "default", layers: int = 2, over: int = 0
 ) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
     """A random model of the LLaVA-1.5 layout and its processor, built in about a second.
 
@@ -59,10 +59,11 @@ def tiny_llava(
         grid: patches along one side of an image; 24 is LLaVA-1.5's.
         strategy: ``"default"`` drops the vision tower's CLS token, ``"full"`` keeps it as a visual token.
         layers: of the language model.
+        over: pixels along a side that no patch shows, after the last one.
     """
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
-    size = grid * PATCH
+    size = grid * PATCH + over
     config = transformers.LlavaConfig(
         vision_config={
             "model_type": "clip_vision_model",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from resprune.layouts.base import STRUCTURAL, Encoded, Layout, View, grid, is_a, needed, whole
+from resprune.layouts.base import STRUCTURAL, Encoded, Layout, Made, Size, View, grid, is_a, needed, told, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -29,16 +29,21 @@ WHOLE, LARGE, SQUARE = 0, 1, 2
 
 def _next_side(of: PreTrainedModel | ProcessorMixin) -> int:
     """Patches along a tile."""
-    return _tile_pixels(of) // of.patch_size if is_a(of, "ProcessorMixin") else _model_side(of)
+    return _tile_pixels(of) // told(of, "patch_size") if is_a(of, "ProcessorMixin") else _model_side(of)
 
 
 def _onevision_side(of: PreTrainedModel | ProcessorMixin) -> int:
-    return isqrt(of.num_image_tokens) if is_a(of, "ProcessorMixin") else _model_side(of)
+    return isqrt(told(of, "num_image_tokens")) if is_a(of, "ProcessorMixin") else _model_side(of)
 
 
 def _model_side(model: PreTrainedModel) -> int:
     vision = model.config.vision_config
     return vision.image_size // vision.patch_size
+
+
+def _patch(model: PreTrainedModel) -> int:
+    """Pixels along a token."""
+    return model.config.vision_config.patch_size
 
 
 def _tile_pixels(processor: ProcessorMixin) -> int:
@@ -95,7 +100,8 @@ def _counted(packed: torch.Tensor) -> torch.Tensor:
     return places
 
 
-def _large_view(processor: ProcessorMixin, image_size: tuple[int, int], side: int) -> View:
+def _large_view(processor: ProcessorMixin, image_size: Size, side: int, patch: int) -> View:
+    """All tiles as one, each of ``side`` x ``side`` patches of so many pixels, without the padding around them."""
     from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
     from transformers.image_utils import ChannelDimension
     from transformers.models.llava_next.modeling_llava_next import unpad_image
@@ -107,30 +113,62 @@ def _large_view(processor: ProcessorMixin, image_size: tuple[int, int], side: in
     pixels = _tile_pixels(processor)
     padded = [n // pixels * side for n in canvas]
     seen = unpad_image(torch.empty(1, *padded), (height, width)).shape[1:]
-    edges = []
+    lines = []
     for old, new, full, before, after in zip((height, width), resized, canvas, padded, seen, strict=True):
-        start = (before - after) // 2 * pixels / side - (full - new) // 2
-        edges.append((start * old / new, (start + after * pixels / side) * old / new))
-    (top, bottom), (left, right) = edges
-    return View((left, top, right, bottom), *seen)
+        place = (before - after) // 2 + torch.arange(after, dtype=torch.float64, device="cpu")
+        # A tile ends with pixels that no patch shows, where patches do not divide it.
+        start = place.div(side, rounding_mode="floor") * pixels + place % side * patch - (full - new) // 2
+        lines.append(torch.stack([start, start + patch], dim=1) * old / new)
+    return View(*lines)
 
 
-def _next_views(processor: ProcessorMixin, image_size: tuple[int, int]) -> dict[int, View]:
-    side = _next_side(processor)
-    return {WHOLE: whole(image_size, side, side), LARGE: _large_view(processor, image_size, side)}
+def _next_views(processor: ProcessorMixin, image_size: Size, _: Made) -> dict[int, View]:
+    side, patch, pixels = _next_side(processor), told(processor, "patch_size"), _tile_pixels(processor)
+    return {
+        WHOLE: whole(image_size, side, side, side * patch / pixels),
+        LARGE: _large_view(processor, image_size, side, patch),
+    }
 
 
-def _onevision_views(processor: ProcessorMixin, image_size: tuple[int, int]) -> dict[int, View]:
-    side, (width, height) = _onevision_side(processor), image_size
-    large = _large_view(processor, image_size, side)
+def _onevision_views(processor: ProcessorMixin, image_size: Size, made: Made) -> dict[int, View]:
+    side, pixels, (width, height) = _onevision_side(processor), _tile_pixels(processor), image_size
+    covered = made.covered(pixels, side)
+    large = _large_view(processor, image_size, side, covered // side)
     most = int(processor.vision_aspect_ratio.removeprefix("anyres_max_"))
-    ratio = sqrt(large.rows * large.cols / (most * side**2))
-    if ratio > 1.1:  # as the model has it
-        large = View(large.box, int(large.rows // ratio), int(large.cols // ratio))
     longest = max(image_size)
-    left, top = -((longest - width) // 2), -((longest - height) // 2)
-    square = View((left, top, left + longest, top + longest), side, side)
-    return {WHOLE: whole(image_size, side, side), LARGE: large, SQUARE: square}
+    left, top, length = -((longest - width) // 2), -((longest - height) // 2), covered / pixels * longest
+    return {
+        WHOLE: whole(image_size, side, side, covered / pixels),
+        LARGE: _shrunk(large, side, most, made.shapes),
+        SQUARE: View.even((left, top, left + length, top + length), side, side),
+    }
+
+
+def _shrunk(large: View, side: int, most: int, shapes: Mapping[int, Size] | None) -> View:
+    """A large view as a model has it that allows ``most`` tiles, or as many as a call made of it."""
+    wanted = shapes and shapes.get(LARGE)
+    rows, cols = large.shape
+    for allowed in (most, *(range(1, rows * cols // side**2 + 1) if wanted else ())):
+        ratio = sqrt(rows * cols / (allowed * side**2))
+        shape = (int(rows // ratio), int(cols // ratio)) if ratio > 1.1 else (rows, cols)  # as the model has it
+        if wanted in (None, shape):
+            return View(_joined(large.rows, shape[0]), _joined(large.cols, shape[1]))
+    return large
+
+
+def _joined(lines: torch.Tensor, count: int) -> torch.Tensor:
+    """``[count, 2]``: rows, or columns, ``[n, 2]`` made fewer, each over its share of them and of the gaps between."""
+    ends = len(lines) * torch.arange(count + 1, dtype=torch.float64, device="cpu") / count
+    low, high = ends[:-1], ends[1:]
+    first, last = low.floor().long(), (high.ceil().long() - 1)
+    start, end = lines[first], lines[last]
+    return torch.stack(
+        [
+            start[:, 0] + (low - first) * (start[:, 1] - start[:, 0]),
+            end[:, 0] + (high - last) * (end[:, 1] - end[:, 0]),
+        ],
+        dim=1,
+    )
 
 
 LAYOUTS = {
@@ -147,5 +185,6 @@ LAYOUTS = {
         geometry=partial(_geometry, side=_onevision_side),
         coords=partial(_coords, options=_onevision_options),
         views=_onevision_views,
+        token=_patch,
     ),
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from resprune.layouts.base import Encoded, Layout, View, grid, is_a, needed, whole
+from resprune.layouts.base import Encoded, Layout, Made, Size, View, grid, is_a, needed, told, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -54,7 +54,7 @@ def _merged(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
 
 def _pixtral(of: PreTrainedModel | ProcessorMixin) -> tuple[int, int]:
     if is_a(of, "ProcessorMixin"):
-        return of.patch_size, of.spatial_merge_size
+        return told(of, "patch_size"), told(of, "spatial_merge_size")
     return of.config.vision_config.patch_size, of.config.spatial_merge_size
 
 
@@ -74,10 +74,24 @@ def _geometry(of: PreTrainedModel | ProcessorMixin, merging: Merging) -> str:
     return f"tokens of {merge} x {merge} patches of {patch} pixels"
 
 
-def _views(processor: ProcessorMixin, image_size: tuple[int, int], pixels: Pixels, merging: Merging) -> dict[int, View]:
+def _views(
+    processor: ProcessorMixin, image_size: Size, made: Made, pixels: Pixels, merging: Merging
+) -> dict[int, View]:
+    """The picture, stretched over the grid that was made of it: how large that is, each call may say anew.
+
+    There is no view where the grid has the shape of another picture.
+    """
+    if made.shapes is not None:
+        return {0: whole(image_size, *made.shapes[0])} if _fits(image_size, *made.shapes[0]) else {}
     patch, merge = merging(processor)
     height, width = pixels(processor, image_size)
     return {0: whole(image_size, height // (patch * merge), width // (patch * merge))}
+
+
+def _fits(image_size: Size, rows: int, cols: int) -> bool:
+    """Whether a grid has the shape of a picture, of which each direction was rounded to whole tokens, up or down."""
+    width, height = image_size
+    return (rows - 1) * width <= (cols + 1) * height and (cols - 1) * height <= (rows + 1) * width
 
 
 def _layout(name: str, processor: str, pixels: Pixels) -> Layout:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from resprune.layouts.base import Encoded, Layout, View, grid, is_a, needed, whole
+from resprune.layouts.base import Encoded, Layout, Made, Size, View, grid, is_a, needed, told, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -30,12 +30,12 @@ def _places(tiles: int, side: int) -> torch.Tensor:
 
 def _internvl_side(of: PreTrainedModel | ProcessorMixin) -> int:
     """Tokens along a tile."""
-    return isqrt(of.image_seq_length if is_a(of, "ProcessorMixin") else of.config.image_seq_length)
+    return isqrt(told(of, "image_seq_length") if is_a(of, "ProcessorMixin") else of.config.image_seq_length)
 
 
 def _idefics_side(of: PreTrainedModel | ProcessorMixin) -> int:
     if is_a(of, "ProcessorMixin"):
-        return isqrt(of.image_seq_len)
+        return isqrt(told(of, "image_seq_len"))
     vision = of.config.vision_config
     return vision.image_size // vision.patch_size // of.config.scale_factor
 
@@ -60,32 +60,72 @@ def _by_tile(model: PreTrainedModel, _: Encoded, inputs: Mapping[str, Any]) -> l
     return images
 
 
-def _tile_views(image_size: tuple[int, int], rows: int, cols: int, side: int) -> dict[int, View]:
-    """The picture stretched over ``rows`` x ``cols`` tiles, and whole."""
-    width, height = image_size
-    views = {0: whole(image_size, side, side)}
+def _internvl_token(model: PreTrainedModel) -> int:
+    """Pixels along a token."""
+    patch = model.config.vision_config.patch_size
+    return round((patch if isinstance(patch, int) else patch[0]) / model.config.downsample_ratio)
+
+
+def _idefics_token(model: PreTrainedModel) -> int:
+    return model.config.vision_config.patch_size * model.config.scale_factor
+
+
+def _tile_views(image_size: Size, rows: int, cols: int, side: int, share: float) -> dict[int, View]:
+    """The picture stretched over ``rows`` x ``cols`` tiles, and whole; tokens show a ``share`` of each tile's sides."""
+    views = {0: whole(image_size, side, side, share)}
     if rows * cols > 1:
-        for row in range(rows):
-            for col in range(cols):
-                box = (col * width / cols, row * height / rows, (col + 1) * width / cols, (row + 1) * height / rows)
-                views[1 + row * cols + col] = View(box, side, side)
+        width, height = image_size[0] / cols, image_size[1] / rows
+        for tile in range(rows * cols):
+            row, col = divmod(tile, cols)
+            left, top = col * width, row * height
+            views[1 + tile] = View.even((left, top, left + share * width, top + share * height), side, side)
     return views
 
 
-def _internvl_views(processor: ProcessorMixin, image_size: tuple[int, int]) -> dict[int, View]:
+def _tiles(made: Made) -> int | None:
+    """Into how many tiles a picture was cut, 0 where it is seen only whole; ``None`` where only the processor tells."""
+    return None if made.shapes is None else len(made.shapes) - 1
+
+
+def _internvl_views(processor: ProcessorMixin, image_size: Size, made: Made) -> dict[int, View]:
     from transformers.models.got_ocr2.image_processing_got_ocr2 import get_optimal_tiled_canvas
 
     images, (width, height) = processor.image_processor, image_size
-    tile = (images.size["height"], images.size["width"])
-    cols, rows = get_optimal_tiled_canvas((height, width), tile, images.min_patches, images.max_patches)
-    return _tile_views(image_size, rows, cols, _internvl_side(processor))
+    tile, side, tiles = (images.size["height"], images.size["width"]), _internvl_side(processor), _tiles(made)
+    # What fits best among few and many is the best among as many as there are.
+    least, most = (images.min_patches, images.max_patches) if tiles is None else (max(tiles, 1),) * 2
+    cols, rows = get_optimal_tiled_canvas((height, width), tile, least, most)
+    return _tile_views(image_size, rows, cols, side, made.covered(tile[0], side) / tile[0])
 
 
-def _idefics_views(processor: ProcessorMixin, image_size: tuple[int, int]) -> dict[int, View]:
+def _idefics_views(processor: ProcessorMixin, image_size: Size, made: Made) -> dict[int, View]:
+    side, edge = _idefics_side(processor), processor.image_processor.max_image_size["longest_edge"]
+    rows, cols = _idefics_tiles(processor, image_size, edge, _tiles(made))
+    return _tile_views(image_size, rows, cols, side, made.covered(edge, side) / edge)
+
+
+def _idefics_tiles(processor: ProcessorMixin, image_size: Size, edge: int, tiles: int | None) -> Size:
+    """Rows and columns of tiles of so many pixels along an edge; (0, 0) where no such picture is cut into ``tiles``."""
+    if tiles == 0:
+        return 0, 0
     # Three resizes and their roundings lead to the number of tiles; nobody counts them as the processor itself does.
     blank = np.zeros((image_size[1], image_size[0], 3), np.uint8)
     counted = processor.image_processor(blank, return_row_col_info=True)
-    return _tile_views(image_size, counted["rows"][0][0], counted["cols"][0][0], _idefics_side(processor))
+    rows, cols = counted["rows"][0][0], counted["cols"][0][0]
+    return (rows, cols) if tiles in (None, rows * cols) else _arranged(image_size, edge, tiles)
+
+
+def _arranged(image_size: Size, edge: int, tiles: int) -> Size:
+    """Rows and columns where a call said how large a picture is made: the one arrangement that has its shape.
+
+    The longer side is so many tiles, the shorter one as many as it needs; roundings move it by up to 3 pixels.
+    """
+    shape, slack = min(image_size) / max(image_size), 3 / edge
+    for long in range(1, tiles + 1):
+        short, over = divmod(tiles, long)
+        if not over and short - 1 - slack < long * shape < short + slack:
+            return (short, long) if image_size[0] >= image_size[1] else (long, short)
+    return 0, 0
 
 
 def _geometry(of: PreTrainedModel | ProcessorMixin, side: Callable[[Any], int]) -> str:
@@ -99,6 +139,7 @@ def _idefics(name: str) -> Layout:
         geometry=partial(_geometry, side=_idefics_side),
         coords=_by_tile,
         views=_idefics_views,
+        token=_idefics_token,
     )
 
 
@@ -109,6 +150,7 @@ LAYOUTS = {
         geometry=partial(_geometry, side=_internvl_side),
         coords=_by_image,
         views=_internvl_views,
+        token=_internvl_token,
     ),
     "idefics3": _idefics("Idefics3"),
     "smolvlm": _idefics("SmolVLM"),

@@ -9,15 +9,16 @@ import torch
 from resprune.errors import InputError, quoted
 from resprune.methods.base import Method
 from resprune.methods.tokens import VisualTokens
-from resprune.options import is_whole, option
+from resprune.options import is_whole, option, plain
 from resprune.selection import Selection
 
 
 def _indices(given: Any) -> tuple[int, ...]:
     """Of a list, a tuple, an array or a tensor: each once, in their order."""
-    values = given.tolist() if hasattr(given, "tolist") else given
-    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
-        raise InputError(f"indices are {quoted(values)}; give at least one token, as in [0, 5, 7].")
+    values = plain(given)
+    values = [plain(value) for value in values] if isinstance(values, Sequence) and not isinstance(values, str) else 0
+    if not values:
+        raise InputError(f"indices are {quoted(given)}; give at least one token, as in [0, 5, 7].")
     if not all(is_whole(value) and value >= 0 for value in values):
         raise InputError(f"indices are {quoted(values)}; give whole numbers of 0 or more.")
     return tuple(dict.fromkeys(map(int, values)))

@@ -67,6 +67,7 @@ def prune(
     words: Words,
     settings: Settings,
     processor: ProcessorMixin,
+    model: PreTrainedModel,
 ) -> Pruned:
     """Choose among the visual tokens of one image.
 
@@ -79,6 +80,7 @@ def prune(
         words: of the question.
         settings: what the caller asked for.
         processor: of the model.
+        model: whose tokens they are.
 
     Returns:
         What stays, and the result, whose time is that of this choice alone.
@@ -101,7 +103,8 @@ def prune(
         saliency=saliency,
         text=words.text,
     )
-    selection = choose(tokens, settings, _protected(settings, processor, places))
+    protected, unseen = _protected(settings, processor, model, places)
+    selection = choose(tokens, settings, protected)
 
     chosen = selection.chosen.cpu()
     mass = _mass(tokens, selection, chosen, settings.mass) if settings.mass else None
@@ -122,7 +125,7 @@ def prune(
         took=span.end(),
         method=settings.method.name,
         mass=mass,
-        notes=_notes(words, settings, len(tokens), len(chosen)),
+        notes=unseen + _notes(words, settings, len(tokens), len(chosen)),
     )
     if len(result.tiles) > 1:
         result.notes.append(f"Kept in tiles {', '.join(f'{t}: {k} of {n}' for t, (k, n) in result.tiles.items())}.")
@@ -147,16 +150,23 @@ def _on_host(features: torch.Tensor, nouns: torch.Tensor, method: Conditioned) -
     return Relevance(per_noun, combined, cosine), gram.numpy()
 
 
-def _protected(settings: Settings, processor: ProcessorMixin, places: torch.Tensor) -> torch.Tensor:
-    """``[P]`` int64, the candidates at ``places [N, 3]`` that always stay."""
+def _protected(
+    settings: Settings, processor: ProcessorMixin, model: PreTrainedModel, places: torch.Tensor
+) -> tuple[torch.Tensor, list[str]]:
+    """``[P]`` int64, the candidates at ``places [N, 3]`` that always stay, and notes on boxes that protect none."""
     indices = [entry for entry in settings.protect if isinstance(entry, int)]
-    wanted = [entry for entry in settings.protect if not isinstance(entry, int)]
-    if wanted:
-        x0, y0, x1, y1 = boxes(processor, settings.image_size, places).T
-        for left, top, right, bottom in wanted:
+    notes = []
+    if settings.boxes:
+        # All candidates tell what the processor made of the picture, whatever its settings are by themselves.
+        x0, y0, x1, y1 = boxes(processor, settings.image_size, places, every=places, model=model).T
+        for left, top, right, bottom in settings.boxes:
             touched = (x0 < right) & (x1 > left) & (y0 < bottom) & (y1 > top)
             indices += touched.nonzero()[:, 0].tolist()
-    return torch.tensor(list(dict.fromkeys(indices)), dtype=torch.int64)
+            if not touched.any():
+                notes.append(
+                    f"The box {(left, top, right, bottom)} protects nothing: the model does not see that part."
+                )
+    return torch.tensor(list(dict.fromkeys(indices)), dtype=torch.int64), notes
 
 
 def _notes(words: Words, settings: Settings, total: int, kept: int) -> list[str]:

@@ -11,6 +11,7 @@ from transformers.utils.generic import is_flash_attention_requested
 
 from resprune.device import SharedSpan, Span
 from resprune.errors import InputError
+from resprune.layouts import check_whole
 from resprune.seam.arguments import CallersPrompt, setting
 from resprune.seam.encoding import Images, encode
 from resprune.seam.positions import note_deltas, positions_of
@@ -128,9 +129,11 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     whole = Span(model.device)
     images = None if output is None else Images.of(model, output, {**call, **sizes, "input_ids": own_ids[:, start:]})
     rows = rows_of(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
+    if images and settings.boxes:
+        check_whole(processor, own_ids)
     asked = {row: Words.of(model, processor, own_ids[row], settings.method) for row in set(rows)}
     candidates = zip(images.features, images.coords, images.saliency, rows, strict=True) if images else []
-    chosen = [prune(*image, asked[row], settings, processor) for *image, row in candidates]
+    chosen = [prune(*image, asked[row], settings, processor, model) for *image, row in candidates]
     mass = torch.ones(own_ids.shape)
     if chosen:
         mass[is_image] = torch.cat([image.mass for image in chosen])

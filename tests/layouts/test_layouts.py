@@ -133,5 +133,32 @@ def test_boxes_of_an_unknown_processor_are_refused(clip):
         resprune.boxes(clip[1].tokenizer, (10, 10), all_patches())
 
 
+@pytest.mark.parametrize("size", [[640, 360], np.array([640, 360]), torch.tensor([640, 360]), (640.0, np.int64(360))])
+def test_sizes_and_places_come_in_any_form(clip, size):
+    boxes = resprune.boxes(clip[1], (640, 360), all_patches()[5:8])
+    assert torch.equal(resprune.boxes(clip[1], size, all_patches()[5:8].numpy()), boxes)
+    assert torch.equal(resprune.boxes(clip[1], size, [tuple(place) for place in all_patches()[5:8].tolist()]), boxes)
+    assert resprune.boxes(clip[1], size, []).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("size", "coords", "says"),
+    [
+        ((640,), [(0, 0, 0)], "image_size is"),
+        ((0, 5), [(0, 0, 0)], "each 1 or more"),
+        ((640, 360), [(0, 0)], r"give \(tile, row, col\)"),
+        ((640, 360), [(0, 0, 0.5)], "whole numbers"),
+        ((640, 360), "here", "coords are 'here'"),
+        ((640, 360), [(1, 0, 0)], "has no tile 1"),
+        ((640, 360), [(-1, 0, 0)], "has no tile -1"),
+        ((640, 360), [(0, 24, 0)], "has 24 x 24 tokens in tile 0"),
+        ((640, 360), [(0, 0, -1)], "has 24 x 24 tokens in tile 0"),
+    ],
+)
+def test_what_is_no_place_is_refused(clip, size, coords, says):
+    with pytest.raises(resprune.InputError, match=says):
+        resprune.boxes(clip[1], size, coords)
+
+
 def test_families_go_by_their_name_in_transformers(clip):
     assert LAYOUTS[clip[0].config.model_type] is layout_of(clip[0])

@@ -6,6 +6,7 @@ import inspect
 import pytest
 import torch
 import transformers
+import zoo
 from tiny import IMAGE, QUESTION, answer, picture, tiny_llava
 from transformers import DynamicCache, GenerationConfig
 
@@ -13,6 +14,24 @@ import resprune
 from resprune.methods import ResPrune
 
 TOKENS = 36
+
+
+class PeftModelForCausalLM(torch.nn.Module):
+    """As PEFT wraps a model: its configuration and all else shine through."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.base_model = torch.nn.Module()
+        self.base_model.model = model
+
+    def get_base_model(self):
+        return self.base_model.model
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.base_model.model, name)
 
 
 class TestLifecycle:
@@ -77,6 +96,45 @@ class TestLifecycle:
         for other in (model.model, model.model.language_model, torch.nn.Linear(1, 1), None):
             with pytest.raises(resprune.InputError, match="LlavaForConditionalGeneration"):
                 resprune.attach(other, processor)
+
+    def test_a_model_in_a_wrapper_is_told_how_to_get_out(self, tiny):
+        model, processor = tiny
+        lora = PeftModelForCausalLM(model)
+        said = {
+            r"A PeftModelForCausalLM cannot be pruned, but .* give model\.get_base_model\(\)\.": lora,
+            r"A DataParallel cannot .* give model\.module\.": torch.nn.DataParallel(model),
+            r"A OptimizedModule cannot .* give model\._orig_mod\.": torch.compile(model),
+        }
+        for message, wrapper in said.items():
+            with pytest.raises(resprune.InputError, match=message):
+                resprune.attach(wrapper, processor)
+        assert resprune.attach(lora.get_base_model(), processor) is model
+
+    @pytest.mark.parametrize(
+        ("family", "name", "value"),
+        [
+            ("llava", "patch_size", 14),
+            ("llava_next", "patch_size", 8),
+            ("mistral3", "patch_size", 8),
+            ("mistral3", "spatial_merge_size", None),
+            ("llava_onevision", "num_image_tokens", None),
+            ("internvl", "image_seq_length", None),
+            ("idefics3", "image_seq_len", None),
+            ("gemma3", "image_seq_length", None),
+        ],
+    )
+    def test_a_processor_that_does_not_know_its_patches_is_told(self, family, name, value):
+        model, processor = zoo.tiny(family)
+        before = dict(vars(model))
+        setattr(processor, name, None)
+        told = (
+            f"processor.{name} = {value}, as the model has it" if value else f"processor.{name} to what the model has"
+        )
+        with pytest.raises(resprune.InputError, match=f"^The processor's {name} is None; set {told}"):
+            resprune.attach(model, processor)
+        assert vars(model) == before
+        with pytest.raises(resprune.InputError, match=f"^The processor's {name} is None"):
+            resprune.boxes(processor, (90, 60), [(0, 0, 0)])
 
     def test_processors_of_another_model_are_refused(self, tiny):
         model, processor = tiny

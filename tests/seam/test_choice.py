@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from prompts import PROMPTS, TOKENS, difference, generate, hidden_mask, positions_of, prompt_inputs
@@ -137,6 +138,33 @@ class TestAttached:
         assert 0 < len(expected) < 9
         assert result.kept[: len(expected)] == expected
         assert result.tokens_kept == 9
+
+    @pytest.mark.parametrize("form", [np.array, torch.tensor, list], ids=["array", "tensor", "list"])
+    def test_what_is_protected_comes_in_any_form(self, tiny, form):
+        model, processor = tiny
+        inputs = resprune.build_inputs(processor, picture(0, 84, 84), "What is it?")
+        kept = []
+        for options in (
+            {"protect": [3, 30], "keep": 9},
+            {"protect": form([3, 30]), "keep": np.int64(9)},
+            {"protect": form([3, 30]), "keep": "25%"},
+            {"protect": [(20, 30, 40, 32)], "image_size": (84, 84), "keep": 9},
+            {"protect": form([[20, 30, 40, 32]]), "image_size": form([84, 84]), "keep": "9"},
+        ):
+            with resprune.pruned(model, processor, **options):
+                generate(model, inputs)
+                kept.append(model.resprune.last[0].kept)
+        assert kept[0] == kept[1] == kept[2] and kept[3] == kept[4] and kept[0] != kept[3]
+
+    def test_a_box_that_the_model_does_not_see_is_told(self, tiny):
+        """The processor cuts the middle out of a wide picture."""
+        model, processor = tiny
+        inputs = resprune.build_inputs(processor, picture(0, 400, 84), "What is it?")
+        for box, unseen in (((0, 0, 20, 84), True), ((200, 0, 220, 84), False)):
+            with resprune.pruned(model, processor, keep=9, protect=[box], image_size=(400, 84)):
+                generate(model, inputs)
+                notes = model.resprune.last[0].notes
+            assert any(f"The box {box} protects nothing" in note for note in notes) == unseen
 
     def test_what_is_kept_is_what_was_named(self, tiny):
         model, processor = tiny

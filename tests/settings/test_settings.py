@@ -1,6 +1,7 @@
 """Budgets as people write them, and what is refused."""
 
 import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_budgets_that_are_refused(text):
         parse_keep(text)
 
 
-@pytest.mark.parametrize("keep", [True, None, "128", math.nan, math.inf, [128], 0, 0.0, -1, -0.5, 1.01])
+@pytest.mark.parametrize("keep", [True, None, "128x", "", math.nan, math.inf, [128], b"9", 0, 0.0, -1, -0.5, 1.01])
 def test_budgets_of_a_caller_that_are_refused(keep):
     with pytest.raises(InputError, match="The budget is"):
         checked_keep(keep)
@@ -186,9 +187,96 @@ def test_tokens_by_hand_that_are_none(given):
         Manual(given)
 
 
-def test_numbers_of_numpy_are_numbers():
-    assert ResPrune(alpha=np.float32(4)) == ResPrune(alpha=4) and Random(np.int64(3)) == Random(3)
-    assert Settings(keep=np.int64(9)) == Settings(keep=9) and Settings(protect=[np.int64(3)]).protect == (3,)
+NUMBERS = (np.int64, np.int32, np.uint8, np.array, torch.tensor)  # that hold whole ones
+FLOATS = (np.float64, np.float32, np.float16, np.array, torch.tensor)
+
+
+@pytest.mark.parametrize("kind", NUMBERS, ids=lambda kind: kind.__name__)
+def test_whole_numbers_of_other_libraries_are_numbers(kind):
+    given = kind(9)
+    for one in (Settings(keep=given).keep, Random(seed=given).seed, *Settings(protect=[given]).protect):
+        assert one == 9 and type(one) is int
+    assert Manual([given, 3]).indices == (9, 3) and ResPrune(sign=kind(1)) == ResPrune(sign=1)
+    size = Settings(protect=[[0, 0, given, given]], image_size=(kind(90), given))
+    assert size.image_size == (90, 9) and {type(edge) for edge in size.protect[0]} == {int}
+
+
+@pytest.mark.parametrize("kind", FLOATS, ids=lambda kind: kind.__name__)
+def test_numbers_with_a_point_of_other_libraries_are_numbers(kind):
+    given = kind(0.5)
+    for one in (
+        Settings(keep=given).keep,
+        Settings(energy=given).energy,
+        Mass(given).alike,
+        ResPrune(alpha=given).alpha,
+    ):
+        assert one == 0.5 and type(one) is float
+    assert Settings(mass=np.bool_(True)) == Settings(mass=True) and Settings(mass=np.bool_(False)).mass is None
+
+
+@pytest.mark.parametrize("keep", ["22%", " 22 % ", "0.22", np.str_("22%")])
+def test_a_budget_in_words_is_read_as_on_the_command_line(keep):
+    assert Settings(keep=keep) == Settings(keep=0.22)
+    assert Settings(keep="128") == Settings(keep=128) and Settings(keep="auto").keep == "auto"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([3, 0, 3], (3, 0)),
+        (range(2), (0, 1)),
+        ({5}, (5,)),
+        (np.array([3, 0]), (3, 0)),
+        (torch.tensor([3, 0]), (3, 0)),
+        ([torch.tensor(3), np.int8(0)], (3, 0)),
+        (np.array([], dtype=np.int64), ()),
+        (None, ()),
+        ([(0, 0, 5, 5)], ((0, 0, 5, 5),)),
+        (np.array([[0, 0, 5, 5], [1, 1, 2, 2]]), ((0, 0, 5, 5), (1, 1, 2, 2))),
+        (torch.tensor([[0.0, 0.5, 5, 5]]), ((0.0, 0.5, 5.0, 5.0),)),
+        ([np.array([0, 0, 5, 5]), 7, torch.tensor([1, 1, 2, 2])], (7, (0, 0, 5, 5), (1, 1, 2, 2))),
+        ([(-3, -3, 1, 1)], ((-3, -3, 1, 1),)),
+    ],
+)
+@pytest.mark.parametrize("size", [(9, 8), [9, 8], np.array([9, 8]), torch.tensor([9, 8]), (9.0, np.int32(8))])
+def test_what_is_protected_comes_in_any_form(given, kept, size):
+    settings = Settings(protect=given, image_size=size)
+    assert settings.protect == kept and settings.image_size == (9, 8)
+    assert {type(side) for side in settings.image_size} == {int}
+    assert settings == Settings(protect=kept, image_size=(9, 8)) and hash(settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"protect": 5}, r"protect is 5; give a list of tokens or boxes, as in \[0, 5\]"),
+        ({"protect": "05"}, "protect is '05'; give a list"),
+        ({"protect": {"box": 5}}, "give a list of tokens or boxes"),
+        ({"protect": [1.5]}, "whole numbers of 0 or more"),
+        ({"protect": np.array([True, False])}, "whole numbers of 0 or more"),
+        ({"protect": np.array([0.0, 0, 5, 5])}, r"a box stands in a list, as in \[\(0, 0, 20, 20\)\]"),
+        ({"protect": [(20, 0, 30, 5)]}, "lies outside the picture of 9 x 8 pixels"),
+        ({"protect": [(0, -5, 5, 0)]}, "lies outside the picture"),
+        ({"protect": ["0055"]}, "the box '0055'; give"),
+        ({"protect": [(0, 0, math.nan, 5)]}, "x0 < x1"),
+        ({"protect": [[[0, 0, 5, 5]]]}, "x0, y0, x1, y1"),
+        ({"image_size": (9,)}, "image_size is .*; give .width, height. of the picture in pixels"),
+        ({"image_size": 9}, "give .width, height."),
+        ({"image_size": "99"}, "give .width, height."),
+        ({"image_size": (0, 8)}, "whole pixels, each 1 or more"),
+        ({"image_size": (9, 8.5)}, "whole pixels"),
+        ({"image_size": (9, True)}, "whole pixels"),
+        ({"energy": "0.9"}, "energy is '0.9'; give a share between 0 and 1, as a number"),
+        ({"energy": np.float64(1.5)}, "energy is 1.5; give"),
+        ({"keep": 9.0}, "900% of the tokens; give a share of at most 100%, or a number of tokens without a point"),
+        ({"keep": Decimal("0.5")}, "The budget is 0.5 .Decimal.; give"),
+        ({"keep": np.array([9])}, r"The budget is \[9\] .ndarray.; give"),
+        ({"mass": "yes"}, "mass is 'yes'; give True, False or Mass"),
+    ],
+)
+def test_odd_values_are_told_without_contradiction(options, says):
+    with pytest.raises(InputError, match=says):
+        Settings(**{"image_size": (9, 8)} | options)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from transformers.utils.generic import is_flash_attention_requested
 
 from resprune.device import SharedSpan, Span
 from resprune.errors import InputError
+from resprune.layouts import check_ids
 from resprune.seam.arguments import CallersPrompt, setting
 from resprune.seam.encoding import Images, encode
 from resprune.seam.positions import note_deltas, positions_of
@@ -117,6 +118,7 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     full = pad(ids, (mask.shape[1] - ids.shape[1], 0), value=filler)
     # What is decided about the prompt is decided on the host; its copy comes before the encoder has work to wait for.
     own_ids, own_mask = torch.stack([full, mask.to(full)]).cpu()
+    check_ids(model, own_ids[:, -ids.shape[1] :])
     sizes = {name: call[name].cpu() for name in SIZES if isinstance(call.get(name), torch.Tensor)}
     start = end_of(cached)
     is_image = own_ids == model.config.image_token_id

@@ -95,6 +95,26 @@ class TestLifecycle:
                 resprune.attach(model, another)
         assert vars(model) == before
 
+    def test_a_special_token_beyond_the_embedding_does_no_harm_until_a_prompt_has_it(self, tiny, inputs):
+        model, processor = tiny
+        plain = answer(model, inputs)
+        free = model.get_input_embeddings().num_embeddings - len(processor.tokenizer)
+        unused = [f"<unused{number}>" for number in range(free)]
+        processor.tokenizer.add_special_tokens({"extra_special_tokens": [*unused, "<video>"]})
+        beyond = processor.tokenizer.convert_tokens_to_ids("<video>")
+        assert beyond == 384
+        for method in ("resprune", "fastv"):
+            with resprune.pruned(model, processor, keep=1.0, method=method):
+                assert torch.equal(answer(model, inputs), plain)
+                typed = resprune.build_inputs(processor, picture(), "What is <video>?")
+                assert beyond not in typed["input_ids"]
+                answer(model, typed)
+                for strange in (beyond, -200):
+                    wrong = inputs["input_ids"].clone()
+                    wrong[0, -1] = strange
+                    with pytest.raises(resprune.InputError, match=f"the token {strange} and the model knows .* to 383"):
+                        answer(model, {**inputs, "input_ids": wrong})
+
     def test_a_copy_of_an_attached_model_prunes_by_itself(self, attached, inputs):
         expected = answer(attached, inputs)
         twin = copy.deepcopy(attached)

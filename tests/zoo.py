@@ -10,7 +10,7 @@ import chat_templates
 import torch
 import transformers as tf
 from tiny import CORPUS, tiny_llava
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 HIDDEN, TILE, PATCH, VOCABULARY = 64, 32, 8, 480
 LARGE_VIEWS = [[32, 64], [64, 32], [64, 64], [96, 32], [32, 96]]
@@ -265,7 +265,9 @@ def _gemma3() -> tuple:
     )
     names = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
     images = tf.Gemma3ImageProcessor(size=_square(2 * TILE), image_seq_length=16)
-    processor = tf.Gemma3Processor(images, tokenizer(**names), image_seq_length=16, chat_template=chat_templates.GEMMA)
+    words = tokenizer(**names)
+    words.add_tokens([AddedToken("\n", normalized=False)])  # a word to it, though no special one
+    processor = tf.Gemma3Processor(images, words, image_seq_length=16, chat_template=chat_templates.GEMMA)
     model = tf.Gemma3ForConditionalGeneration(config)
     # Left to transformers it would be zero, and all images the same.
     torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=0.3)

@@ -201,7 +201,8 @@ def mask_and_filler(model: PreTrainedModel, call: dict[str, Any]) -> tuple[torch
     if mask is None:
         tells = pad_id is not None and pad_id not in (ends if isinstance(ends, list) else [ends])
         mask = call["input_ids"].ne(pad_id).long() if tells else torch.ones_like(call["input_ids"])
-    return mask, pad_id or 0
+    known = pad_id is not None and 0 <= pad_id < model.get_input_embeddings().num_embeddings
+    return mask, pad_id if known else 0
 
 
 def rows_of(placeholders: list[int], images: list[int]) -> list[int]:

@@ -115,6 +115,17 @@ class TestLifecycle:
                     with pytest.raises(resprune.InputError, match=f"the token {strange} and the model knows .* to 383"):
                         answer(model, {**inputs, "input_ids": wrong})
 
+    def test_padding_that_the_model_has_no_row_for_is_never_sent(self, tiny):
+        """Llama's configurations give -1, and a pad token that was added to a tokenizer lies beyond the embedding."""
+        model, processor = tiny
+        prompts = ["USER: <image>\nIs there a dog? ASSISTANT:", "USER: <image>\nWho? ASSISTANT:"]
+        batch = processor(images=[picture(0), picture(1)], text=prompts, padding=True, return_tensors="pt")
+        with resprune.pruned(model, processor, keep=9):
+            expected = answer(model, batch, use_cache=False)
+            for strange in (-1, 1000):
+                model.generation_config.pad_token_id = strange
+                assert torch.equal(answer(model, batch, use_cache=False), expected)
+
     def test_a_copy_of_an_attached_model_prunes_by_itself(self, attached, inputs):
         expected = answer(attached, inputs)
         twin = copy.deepcopy(attached)

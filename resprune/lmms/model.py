@@ -15,6 +15,7 @@ from tqdm import tqdm
 from transformers import BatchFeature
 
 from resprune.attachment import attach
+from resprune.compare import complete
 from resprune.errors import InputError
 from resprune.images import checked_question, open_image
 from resprune.lmms.arguments import Arguments
@@ -96,7 +97,7 @@ class Pruned(lmms):
         start = time.perf_counter()
         output = self._model.generate(**inputs, **_generation(options))
         new = output[0, inputs["input_ids"].shape[1] :]
-        text = self._processor.decode(new, skip_special_tokens=True)
+        text = complete(self._processor.tokenizer, new.tolist())
         self._spent["seconds"] += time.perf_counter() - start
         self._spent["tokens"] += len(new)
         for result in self._model.resprune.last:

@@ -15,6 +15,8 @@ from resprune.compare.differences import differences
 from resprune.compare.encoded import EncodedQuestion
 from resprune.compare.generation import Generation
 from resprune.compare.text import additions, complete, settled
+from resprune.evaluate.examples import Example
+from resprune.evaluate.replies import Replies
 from resprune.images import open_image
 from resprune.settings import Settings
 
@@ -106,3 +108,17 @@ def test_differences_double_nothing(family):
     ids = ids_of(processor.tokenizer, SAID)
     found = differences(model, processor, asked, ids, Settings(keep=4))
     assert "".join(change.text for change in found) == SAID
+
+
+@pytest.mark.parametrize("family", ROWS)
+def test_replies_are_cut_off_between_characters_too(family, monkeypatch):
+    model, processor = member(family)
+    ids = ids_of(processor.tokenizer, "ok 🐶🐱")[:-1]
+
+    def says(**call):
+        model.get_decoder()(call["input_ids"][:, :1])  # what is timed
+        return torch.cat([call["input_ids"], torch.tensor([ids])], dim=1)
+
+    monkeypatch.setattr(model, "generate", says, raising=False)
+    asked = Example(0, picture(), "what", "Who?", ("ok",))
+    assert Replies(model, processor).to(asked).text == "ok 🐶"

@@ -1,6 +1,7 @@
 """One small model of random weights for every family, with its real processor: everything but the knowledge."""
 
 import copy
+import json
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -9,7 +10,7 @@ import chat_templates
 import torch
 import transformers as tf
 from tiny import CORPUS, tiny_llava
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 HIDDEN, TILE, PATCH, VOCABULARY = 64, 32, 8, 480
 LARGE_VIEWS = [[32, 64], [64, 32], [64, 64], [96, 32], [32, 96]]
@@ -20,35 +21,70 @@ SPECIAL = [
     *("<fake_token_around_image>", "<global-img>", "<img>", "</img>", "<IMG_CONTEXT>"),
     *("<start_of_image>", "<end_of_image>", "<image_soft_token>", "<start_of_turn>", "<end_of_turn>"),
     *("[IMG]", "[IMG_BREAK]", "[IMG_END]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[gMASK]", "<sop>"),
-    *("<|user|>", "<|assistant|>", "<|image|>", "<|begin_of_image|>", "<|end_of_image|>"),
+    *("<|user|>", "<|assistant|>", "<|system|>", "<|image|>", "<|begin_of_image|>", "<|end_of_image|>"),
     *("<|video|>", "<|begin_of_video|>", "<|end_of_video|>"),
     *(f"<row_{row}_col_{col}>" for row in range(1, 7) for col in range(1, 7)),
 ]
 
 
+VIDEOS = ("<video>", "<|video|>", "<|video_pad|>")
+NAMES_OF_TILES = tuple(token for token in SPECIAL if token.startswith(("<row_", "<global")))
+
+
 @cache
-def _trained() -> Tokenizer:
+def _trained(lacking: tuple[str, ...] = ()) -> Tokenizer:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = {"special_tokens": [*BASIC, *SPECIAL], "initial_alphabet": alphabet}
+    special = [token for token in (*BASIC, *SPECIAL) if token not in lacking]
+    tokens = {"special_tokens": special, "initial_alphabet": alphabet}
     bpe.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=VOCABULARY, show_progress=False, **tokens))
     return bpe
 
 
-def tokenizer(**named: str) -> tf.PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer that knows the special tokens of all families, some of them by a name."""
+def tokenizer(lacking: tuple[str, ...] = (), **named: str) -> tf.PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer that knows the special tokens of all families, some of them by a name.
+
+    Those it is ``lacking`` are ordinary text to it, unless a name makes one a token: then it follows all others.
+    """
     basic = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), BASIC, strict=True))
     fast = tf.PreTrainedTokenizerFast(
-        tokenizer_object=copy.deepcopy(_trained()), padding_side="left", extra_special_tokens=named, **basic
+        tokenizer_object=copy.deepcopy(_trained(lacking)), padding_side="left", extra_special_tokens=named, **basic
     )
-    fast.add_special_tokens({"additional_special_tokens": [token for token in SPECIAL if token not in named.values()]})
+    known = [token for token in SPECIAL if token not in (*named.values(), *lacking)]
+    fast.add_special_tokens({"additional_special_tokens": known})
     return fast
 
 
-def _id(token: str) -> int:
-    return _trained().token_to_id(token)
+@cache
+def _spelled() -> Tokenizer:
+    """Pieces in the manner of SentencePiece: a space is ▁, one stands in front, and what has no piece is bytes."""
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    trained.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=200, show_progress=False))
+    model = json.loads(trained.to_str())["model"]
+    pieces = [*BASIC, "<image>", *(f"<0x{byte:02X}>" for byte in range(256)), *model["vocab"]]
+    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    merges = [tuple(merge) for merge in model["merges"]]
+    bpe = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    bpe.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    bpe.decoder = decoders.Sequence(steps)
+    bpe.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return bpe
+
+
+def spelling_tokenizer() -> tf.PreTrainedTokenizerFast:
+    """One in the manner of Llama 2 and of Mistral's first: byte fallback, a space in front, ``[INST]`` mere text."""
+    basic = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), BASIC, strict=True))
+    fast = tf.PreTrainedTokenizerFast(tokenizer_object=copy.deepcopy(_spelled()), padding_side="left", **basic)
+    fast.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    return fast
+
+
+def _id(token: str, lacking: tuple[str, ...] = ()) -> int:
+    return _trained(lacking).token_to_id(token)
 
 
 def _text(kind: str = "llama", **more: Any) -> dict[str, Any]:
@@ -91,11 +127,12 @@ def _square(side: int = TILE) -> dict[str, int]:
     return {"height": side, "width": side}
 
 
-def _llava_next() -> tuple:
+def _llava_next(words: tf.PreTrainedTokenizerFast | None = None, template: str = chat_templates.LLAVA_NEXT) -> tuple:
+    words = words or tokenizer()
     config = tf.LlavaNextConfig(
         vision_config=_vision("clip_vision_model", num_hidden_layers=3),
-        text_config=_text(),
-        image_token_index=_id("<image>"),
+        text_config=_text(vocab_size=max(VOCABULARY, len(words))),
+        image_token_index=words.convert_tokens_to_ids("<image>"),
         image_grid_pinpoints=LARGE_VIEWS,
         image_seq_length=16,
     )
@@ -103,7 +140,7 @@ def _llava_next() -> tuple:
         size={"shortest_edge": TILE}, crop_size=_square(), image_grid_pinpoints=LARGE_VIEWS
     )
     options = {"patch_size": PATCH, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
-    processor = tf.LlavaNextProcessor(images, tokenizer(), chat_template=chat_templates.LLAVA_NEXT, **options)
+    processor = tf.LlavaNextProcessor(images, words, chat_template=template, **options)
     return tf.LlavaNextForConditionalGeneration(config), processor
 
 
@@ -179,18 +216,24 @@ def _glm4v() -> tuple:
     return tf.Glm4vForConditionalGeneration(config), processor
 
 
-def _internvl() -> tuple:
+def _llava_next_spelled() -> tuple:
+    """A Mistral that spells what it does not know in bytes, and whose template's ``<\\s>`` is no end of text."""
+    return _llava_next(spelling_tokenizer(), chat_templates.LLAVA_NEXT_MISTRAL)
+
+
+def _internvl(lacking: tuple[str, ...] = ()) -> tuple:
+    names = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
+    words = tokenizer(lacking, video_token="<video>", **names)
     config = tf.InternVLConfig(
         vision_config=_vision(image_size=[TILE, TILE], patch_size=[PATCH, PATCH]),
-        text_config=_text("qwen2"),
-        image_token_id=_id("<IMG_CONTEXT>"),
+        text_config=_text("qwen2", vocab_size=len(words) - 1 if lacking else VOCABULARY),
+        image_token_id=_id("<IMG_CONTEXT>", lacking),
         downsample_ratio=0.5,
         image_seq_length=4,
     )
-    names = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
     processor = tf.InternVLProcessor(
         tf.GotOcr2ImageProcessor(size=_square(), crop_to_patches=True, min_patches=1, max_patches=6),
-        tokenizer(video_token="<video>", **names),
+        words,
         tf.InternVLVideoProcessor(size=_square()),
         image_seq_length=4,
         chat_template=chat_templates.INTERNVL,
@@ -198,12 +241,12 @@ def _internvl() -> tuple:
     return tf.InternVLForConditionalGeneration(config), processor
 
 
-def _idefics(name: str) -> tuple:
+def _idefics(name: str, lacking: tuple[str, ...] = ()) -> tuple:
     config = getattr(tf, f"{name}Config")(
-        vision_config=_vision(), text_config=_text(), image_token_id=_id("<image>"), scale_factor=2
+        vision_config=_vision(), text_config=_text(), image_token_id=_id("<image>", lacking), scale_factor=2
     )
     sizes = {"size": {"longest_edge": 96}, "max_image_size": {"longest_edge": TILE}}
-    parts = [getattr(tf, f"{name}ImageProcessor")(**sizes), tokenizer()]
+    parts = [getattr(tf, f"{name}ImageProcessor")(**sizes), tokenizer(lacking)]
     if name == "SmolVLM":
         parts.append(tf.SmolVLMVideoProcessor(**sizes, video_sampling={"fps": 1, "max_frames": 4}))
     processor = getattr(tf, f"{name}Processor")(*parts, image_seq_len=4, chat_template=chat_templates.IDEFICS)
@@ -222,7 +265,9 @@ def _gemma3() -> tuple:
     )
     names = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
     images = tf.Gemma3ImageProcessor(size=_square(2 * TILE), image_seq_length=16)
-    processor = tf.Gemma3Processor(images, tokenizer(**names), image_seq_length=16, chat_template=chat_templates.GEMMA)
+    words = tokenizer(**names)
+    words.add_tokens([AddedToken("\n", normalized=False)])  # a word to it, though no special one
+    processor = tf.Gemma3Processor(images, words, image_seq_length=16, chat_template=chat_templates.GEMMA)
     model = tf.Gemma3ForConditionalGeneration(config)
     # Left to transformers it would be zero, and all images the same.
     torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=0.3)
@@ -272,7 +317,15 @@ FAMILIES: dict[str, Callable[[], tuple]] = {
     "smolvlm": lambda: _idefics("SmolVLM"),
     "mistral3": _mistral3,
     "glm4v": _glm4v,
+    "idefics3_plain": lambda: _idefics("Idefics3", NAMES_OF_TILES),
+    "internvl_surplus": lambda: _internvl(VIDEOS),
+    "llava_next_spelled": _llava_next_spelled,
 }
+"""By name: the families, and after them those whose tokenizers are as some checkpoints have them.
+
+In ``idefics3_plain`` the names of tiles are text, as in Idefics3-8B; ``internvl_surplus`` has one token more than its
+embedding has rows, as InternVL3; ``llava_next_spelled`` has a vocabulary with byte fallback, as LLaVA-NeXT on Mistral.
+"""
 
 
 def tiny(family: str, seed: int = 0, **options: Any) -> tuple[tf.PreTrainedModel, tf.ProcessorMixin]:

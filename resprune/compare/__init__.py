@@ -6,6 +6,7 @@ from resprune.compare.differences import TokenChange, differences
 from resprune.compare.encoded import EncodedQuestion
 from resprune.compare.generation import Generation
 from resprune.compare.sweep import Trial, plan, sweep
+from resprune.compare.text import complete
 
 __all__ = [
     "Answer",
@@ -18,6 +19,7 @@ __all__ = [
     "Update",
     "answer",
     "compare",
+    "complete",
     "differences",
     "plan",
     "sweep",

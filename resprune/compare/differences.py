@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from threading import Event
 from typing import Any
 
@@ -26,6 +25,7 @@ from transformers import (
 from resprune.attachment import pruned
 from resprune.compare.encoded import EncodedQuestion
 from resprune.compare.generation import AnyOf, explained
+from resprune.compare.text import additions
 from resprune.settings import Settings
 
 
@@ -83,7 +83,7 @@ def differences(
     full, less = (side.softmax(dim=1).gather(1, chosen)[:, 0].tolist() for side in logits)
     best = logits[1].argmax(dim=1).tolist()
     tokenizer = processor.tokenizer
-    texts = _texts(tokenizer, token_ids)
+    texts = additions(tokenizer, token_ids)
     return [
         TokenChange(text, p, q, None if other == token else _text(tokenizer, other))
         for text, p, q, other, token in zip(texts, full, less, best, token_ids, strict=True)
@@ -123,13 +123,6 @@ class _Forcing(LogitsProcessor):
         forced = torch.full_like(scores, -torch.inf)
         forced[:, self._token_ids[input_ids.shape[1] - self._prompt]] = 0
         return forced
-
-
-def _texts(tokenizer: PreTrainedTokenizerBase, token_ids: list[int]) -> list[str]:
-    """What each token adds to the text before it; bytes of a character that is not complete add nothing."""
-    sofar = [tokenizer.decode(token_ids[:n], skip_special_tokens=True).rstrip("\ufffd") for n in range(len(token_ids))]
-    sofar.append(tokenizer.decode(token_ids, skip_special_tokens=True))
-    return [after[len(before) :] for before, after in pairwise(sofar)]
 
 
 def _text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:

@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
+from resprune.compare.text import complete, settled
 from resprune.device import PeakMemory, PrefillTimer, kv_bytes, now_ms
 from resprune.errors import InputError
 
@@ -17,8 +18,9 @@ from resprune.errors import InputError
 class Generation:
     """A run of ``generate``, to be iterated once inside its ``with`` block; leaving the block ends it.
 
-    Iterating yields the text so far: once, empty, when the prompt is about to be read, then after each token. A
-    character whose bytes have not all come is held back.
+    Iterating yields the text so far: once, empty, when the prompt is about to be read, then after each token. What a
+    later token could still change is held back, so that the text only grows; where the end lets go of some, it is
+    yielded once more.
 
     Args:
         generate: of ``model``, stock or pruned.
@@ -72,13 +74,16 @@ class Generation:
     def __iter__(self) -> Iterator[str]:
         # Only now: whoever reads is done with what it was given before, and does not take time from the run.
         self._thread.start()
-        tokens = self.token_ids
+        tokens, shown = self.token_ids, ""
         while (event := self._events.get()) is not None:
             if isinstance(event, BaseException):
                 raise event
             if event >= 0:
                 tokens.append(event)
-            yield self._tokenizer.decode(tokens, skip_special_tokens=True).rstrip("\ufffd").strip()
+            shown = settled(self._tokenizer, tokens).strip()
+            yield shown
+        if (whole := complete(self._tokenizer, tokens).strip()) != shown:
+            yield whole
         self.cut_off = len(tokens) == self._max_new_tokens and tokens[-1] not in _ends(self._model)
 
     def _run(self, generate: Callable[..., Any], inputs: Mapping[str, Any], stop: Event) -> None:

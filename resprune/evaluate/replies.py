@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from resprune.attachment import pruned
+from resprune.compare import complete
 from resprune.device import PrefillTimer
 from resprune.evaluate.examples import Example
 from resprune.layouts import image_token_of
@@ -64,7 +65,7 @@ class Replies:
         ):
             output = model.generate(**inputs, mm_encoder_outputs={"image": self._encoded}, **given)
             last = model.resprune.last if settings else []
-        text = self.processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        text = complete(self.processor.tokenizer, output[0, inputs["input_ids"].shape[1] :].tolist())
         total = int((inputs["input_ids"] == image_token_of(self.processor)).sum())
         kept = sum(result.average or result.tokens_kept for result in last) if last else total
         return Reply(text, kept, sum(result.select_ms for result in last), prefill.ms or 0.0)

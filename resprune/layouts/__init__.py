@@ -22,12 +22,14 @@ __all__ = [
     "Layout",
     "View",
     "boxes",
+    "check_ids",
     "check_processor",
     "check_whole",
     "image_token_of",
     "is_a",
     "layout_of",
     "picture_size",
+    "without_images",
 ]
 
 LAYOUTS: dict[str, Layout] = single.LAYOUTS | anyres.LAYOUTS | flexible.LAYOUTS | tiled.LAYOUTS
@@ -66,8 +68,19 @@ def image_token_of(processor: ProcessorMixin) -> int:
     return getattr(processor.tokenizer, "image_token_id", None) or processor.image_token_id
 
 
+def without_images(processor: ProcessorMixin, ids: list[int]) -> list[int]:
+    """A prompt without its image tokens, and without the text by which a family names the tiles of a picture."""
+    image_token, frame = image_token_of(processor), getattr(processor, "fake_image_token", None)
+    if frame is None:
+        return [token for token in ids if token != image_token]
+    return tiled.unnamed(ids, image_token, processor.tokenizer.convert_tokens_to_ids(frame))
+
+
 def check_processor(model: PreTrainedModel, processor: ProcessorMixin) -> None:
     """Refuse a processor that was not made for ``model``.
+
+    Its text must fit the model's embedding. A special token may lie beyond it: some processors need one that the
+    model was never given, for videos say, and no text becomes a special token unasked; see :func:`check_ids`.
 
     Raises:
         InputError: if its class, its image token, its vocabulary or what it makes of an image is another.
@@ -75,8 +88,10 @@ def check_processor(model: PreTrainedModel, processor: ProcessorMixin) -> None:
     layout = layout_of(model)
     if not is_a(processor, layout.processor):
         raise InputError(f"A {layout.model} needs its {layout.processor}, not a {type(processor).__name__}.")
-    vocabulary = model.get_input_embeddings().num_embeddings
-    if image_token_of(processor) != model.config.image_token_id or len(processor.tokenizer) > vocabulary:
+    rows, tokenizer = model.get_input_embeddings().num_embeddings, processor.tokenizer
+    added = [token for token, known in tokenizer.added_tokens_decoder.items() if not known.special]
+    fits = max([tokenizer.vocab_size - 1, *added]) < rows
+    if image_token_of(processor) != model.config.image_token_id or not fits:
         raise InputError("The processor's vocabulary is not that of the model; load both from the same checkpoint.")
     if getattr(processor, "patch_size", 0) is None:
         patch = model.config.vision_config.patch_size
@@ -86,6 +101,24 @@ def check_processor(model: PreTrainedModel, processor: ProcessorMixin) -> None:
     made, wanted = layout.geometry(processor), layout.geometry(model)
     if made != wanted:
         raise InputError(f"The processor makes {made} and the model {wanted}; load both from the same checkpoint.")
+
+
+def check_ids(model: PreTrainedModel, ids: torch.Tensor) -> None:
+    """Refuse a prompt of tokens that the model does not have.
+
+    Args:
+        model: of a supported family.
+        ids: ``[B, S]`` int64, on the CPU; image tokens may lie anywhere, since features take their place.
+
+    Raises:
+        InputError: if there is one beyond the rows of its embedding, or below 0.
+    """
+    rows = model.get_input_embeddings().num_embeddings
+    strange = ids[((ids < 0) | (ids >= rows)) & (ids != model.config.image_token_id)]
+    if len(strange):
+        raise InputError(
+            f"The prompt has the token {int(strange[0])} and the model knows those from 0 to {rows - 1}; leave it out."
+        )
 
 
 def boxes(

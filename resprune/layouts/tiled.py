@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import pairwise
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from resprune.errors import InputError
 from resprune.layouts.base import Encoded, Layout, Made, Size, View, grid, is_a, needed, told, whole
 
 if TYPE_CHECKING:
@@ -48,15 +50,28 @@ def _by_image(model: PreTrainedModel, _: Encoded, inputs: Mapping[str, Any]) -> 
 
 
 def _by_tile(model: PreTrainedModel, _: Encoded, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
-    """Each tile is a run after a token that names it; the last of an image, and so of a prompt, is the whole picture.
+    """Each tile of a picture is a run; pictures are told apart by the frames that the processor puts around them.
 
-    The name counts, not the number of runs between two texts: pictures may follow each other without any.
+    A frame's token stands before each tile and once more behind the last, so that one lies between two tiles of a
+    picture and two or more between two pictures. How the tiles are named beside it does not count: a tokenizer may
+    have a token for each name, or spell it in any number of pieces.
     """
     side, images = _idefics_side(model), []
     for row in needed(inputs, "input_ids"):
-        names = [int(row[start - 1]) for start, _ in _runs(row, model.config.image_token_id)]
-        ends = [tile for tile, name in enumerate(names) if name == names[-1]]
-        images += [_places(end - begin, side) for begin, end in zip([-1, *ends], ends, strict=False)]
+        runs = _runs(row, model.config.image_token_id)
+        if not runs:
+            continue
+        ends = [start + length for start, length in runs]
+        whole, frame = ends[-1] < len(row), row[ends[-1] % len(row)]
+        between = zip(ends, [start for start, _ in runs[1:]], strict=False)
+        frames = [*(int((row[end:start] == frame).sum()) for end, start in between), 2]
+        if not whole or 0 in frames or any(length != side**2 for _, length in runs):
+            raise InputError(
+                f"The prompt's image tokens are no tiles of {side**2} each between the tokens that the processor "
+                "writes around them; do not truncate prompts, and leave them as the processor made them."
+            )
+        last = [tile for tile, count in enumerate(frames, 1) if count > 1]
+        images += [_places(end - begin, side) for begin, end in pairwise([0, *last])]
     return images
 
 
@@ -68,6 +83,17 @@ def _internvl_token(model: PreTrainedModel) -> int:
 
 def _idefics_token(model: PreTrainedModel) -> int:
     return model.config.vision_config.patch_size * model.config.scale_factor
+
+
+def unnamed(ids: list[int], image_token: int, frame: int) -> list[int]:
+    """A prompt without its tiles: their image tokens, and what stands in front of each from its frame on, its name."""
+    left: list[int] = []
+    for token, before in zip(ids, [None, *ids], strict=False):
+        if token != image_token:
+            left.append(token)
+        elif before != image_token and frame in left:
+            del left[len(left) - 1 - left[::-1].index(frame) :]
+    return left
 
 
 def _tile_views(image_size: Size, rows: int, cols: int, side: int, share: float) -> dict[int, View]:

@@ -15,11 +15,12 @@ from tqdm import tqdm
 from transformers import BatchFeature
 
 from resprune.attachment import attach
+from resprune.compare import complete
 from resprune.errors import InputError
 from resprune.images import checked_question, open_image
 from resprune.lmms.arguments import Arguments
 from resprune.models import load
-from resprune.question import build_inputs
+from resprune.question import build_inputs, holds_control
 
 MOST_NEW_TOKENS = 1024  # where a task does not say; lmms-eval's own LLaVA takes as many
 
@@ -96,7 +97,7 @@ class Pruned(lmms):
         start = time.perf_counter()
         output = self._model.generate(**inputs, **_generation(options))
         new = output[0, inputs["input_ids"].shape[1] :]
-        text = self._processor.decode(new, skip_special_tokens=True)
+        text = complete(self._processor.tokenizer, new.tolist())
         self._spent["seconds"] += time.perf_counter() - start
         self._spent["tokens"] += len(new)
         for result in self._model.resprune.last:
@@ -112,7 +113,7 @@ class Pruned(lmms):
         images, question = [open_image(visual).image for visual in visuals], checked_question(context)
         if len(images) == 1:
             return build_inputs(self._processor, images[0], question)
-        if any(token.content in question for token in self._processor.tokenizer.added_tokens_decoder.values()):
+        if holds_control(self._processor, question):
             raise InputError(f"It has {len(images)} pictures and a special token in its text; choose another task.")
         content = [{"type": "image", "image": image} for image in images] + [{"type": "text", "text": question}]
         return self._processor.apply_chat_template(

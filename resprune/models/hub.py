@@ -24,6 +24,8 @@ from resprune.layouts import LAYOUTS
 from resprune.models.catalogue import CATALOGUE
 
 WANTED_FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
+# The same weights once more, as their authors' own code reads them, or for another purpose.
+UNWANTED_FILES = ("consolidated*", "*/*.safetensors")
 CHECKSUMS = "checksums.sha256"  # as sha256sum writes it
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -90,7 +92,8 @@ def _fetched(model_id: str, progress: Progress) -> Path:
     """Download what is missing; the configuration first, so that nothing large is fetched in vain."""
     try:
         _check_family(model_id, Path(hf_hub_download(model_id, "config.json")))
-        folder = Path(snapshot_download(model_id, allow_patterns=list(WANTED_FILES), tqdm_class=_reporter(progress)))
+        wanted = {"allow_patterns": list(WANTED_FILES), "ignore_patterns": list(UNWANTED_FILES)}
+        folder = Path(snapshot_download(model_id, **wanted, tqdm_class=_reporter(progress)))
     except GatedRepoError as error:
         raise InputError(f"The model {model_id!r} asks for consent; accept its licence on its page first.") from error
     except (RepositoryNotFoundError, HFValidationError) as error:
@@ -108,16 +111,28 @@ def _fetched(model_id: str, progress: Progress) -> Path:
 
 def _check_family(model_id: str, config: Path) -> None:
     try:
-        family = str(json.loads(config.read_text())["model_type"])
+        told = json.loads(config.read_text())
+        family, made_by = str(told["model_type"]), [str(name) for name in told.get("architectures") or []]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"The model {model_id!r} has no readable config.json; fetch it again.") from error
+    if original := [name for name in made_by if name.startswith("Llava") and name.endswith("ForCausalLM")]:
+        raise InputError(
+            f"The model {model_id!r} is in the form of LLaVA's own code ({original[0]}), which transformers does not "
+            "read; take its conversion, such as llava-hf/llava-1.5-7b-hf."
+        )
     if family not in LAYOUTS:
         raise InputError(f"The model {model_id!r} is of the family {family!r}; supported: {', '.join(LAYOUTS)}.")
 
 
 def _check_weights(model_id: str, folder: Path) -> None:
-    if any(folder.glob("*.safetensors")):
+    weights = list(folder.glob("*.safetensors"))
+    if any(not file.match(UNWANTED_FILES[0]) for file in weights):
         return
+    if weights:
+        raise InputError(
+            f"The model {model_id!r} has its weights in {weights[0].name} only, which transformers does not read; add "
+            "its other *.safetensors files."
+        )
     if any(any(folder.glob(pattern)) for pattern in PICKLES):
         raise InputError(
             f"The model {model_id!r} is pickled, which can run code when it is read; convert it to safetensors."

@@ -1,6 +1,9 @@
 """Load a checkpoint, and give its memory back."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -9,15 +12,21 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     BitsAndBytesConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
 )
 
 from resprune.device import default_dtype
 from resprune.errors import InputError
+from resprune.layouts import LAYOUTS, is_a
 from resprune.models.catalogue import QUANTISED_BYTES, Quantization
 from resprune.models.fit import check_room, weigh
 from resprune.models.hub import Progress, first_line, locate
+
+PROCESSOR = "processor_config.json"
+# What PyTorch and accelerate say where memory does not suffice.
+_TOO_LARGE = ("can't allocate memory", "dispatched on the CPU or the disk")
 
 
 def load(
@@ -53,8 +62,9 @@ def load(
     _check_quantization(quantization, place)
     folder = locate(model_id, progress)
     progress("reading the weights", 0.0)
-    try:
+    with _explained(model_id):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        processor = _processor(model_id, folder, config)
         weights = weigh(config, place)
         if device != "auto":
             check_room(model_id, weights, quantization, dtype, place)
@@ -67,14 +77,52 @@ def load(
             device_map="auto" if device == "auto" else {"": place} if quantization or place.type != "cpu" else None,
             quantization_config=_quantization_config(quantization, dtype, weights.unquantised),
         )
-        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, AssertionError, ImportError) as error:
-        raise InputError(f"The model {model_id!r} cannot be read ({first_line(error)}); fetch it again.") from error
     if absent := sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}):
         raise InputError(f"The model {model_id!r} lacks weights such as {absent[0]}; fetch it again.")
     model.name_or_path = model_id  # what the caller asked for, not where this machine keeps it
     progress("reading the weights", 1.0)
     return model.eval(), processor
+
+
+def _processor(model_id: str, folder: Path, config: PreTrainedConfig) -> ProcessorMixin:
+    """The processor of a checkpoint, if it has all that one needs to make tokens of a picture."""
+    layout, settings = LAYOUTS[config.model_type], folder / PROCESSOR
+    try:
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+        if is_a(processor, layout.processor):
+            layout.geometry(processor)
+            return processor
+    except OSError:
+        if settings.is_file() or (folder / "preprocessor_config.json").is_file():
+            raise
+    except (TypeError, AttributeError):  # of numbers that are not there
+        pass
+    raise InputError(
+        f"The model {model_id!r} has {'an incomplete' if settings.is_file() else 'no'} {PROCESSOR}, which tells its "
+        f"{layout.processor} how a picture becomes tokens; take that file from where its weights are from."
+    )
+
+
+@contextmanager
+def _explained(model_id: str) -> Iterator[None]:
+    """Says in a sentence what keeps a checkpoint from being read, and what would help."""
+    name = f"The model {model_id!r}"
+    try:
+        yield
+    except InputError:
+        raise
+    except ImportError as error:
+        raise InputError(f"{name} needs a package that is not here ({first_line(error)}); install it.") from error
+    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, AssertionError, MemoryError) as error:
+        said = str(error)
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(hint in said for hint in _TOO_LARGE):
+            raise InputError(f"{name} does not fit in the memory that is free; choose a smaller one.") from error
+        if "ignore_mismatched_sizes" in said:
+            raise InputError(
+                f"{name} has a config.json that is not that of its weights: their shapes differ; take both from the "
+                "same checkpoint."
+            ) from error
+        raise InputError(f"{name} cannot be read ({first_line(error)}); fetch it again.") from error
 
 
 def unload(model: PreTrainedModel) -> None:

@@ -1,7 +1,7 @@
 """From a question to relevance: the prompt, its nouns, and their cosine with each visual token."""
 
 from resprune.question.nouns import Noun, find_nouns, find_words
-from resprune.question.prompt import build_inputs, question_of
+from resprune.question.prompt import build_inputs, holds_control, question_of
 from resprune.question.relevance import FLOOR, Relevance, noun_embeddings, relevance, token_embeddings
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "build_inputs",
     "find_nouns",
     "find_words",
+    "holds_control",
     "noun_embeddings",
     "question_of",
     "relevance",

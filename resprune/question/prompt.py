@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from resprune.layouts import image_token_of, is_a
+from resprune.layouts import is_a, without_images
 
 if TYPE_CHECKING:
     from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
@@ -46,7 +46,7 @@ def build_inputs(processor: ProcessorMixin, image: Any, question: str) -> BatchF
     tokenizer, template = processor.tokenizer, processor.chat_template
     if not template:
         options |= {"chat_template": _BARE, "image_token": processor.image_token}
-    if any(token.content in question for token in tokenizer.added_tokens_decoder.values()):
+    if holds_control(processor, question):
         if any(is_a(processor, name) for name in _COUNTING):
             return _spliced(processor, messages, options)
         options["sanitize_control_tokens"] = True
@@ -55,6 +55,18 @@ def build_inputs(processor: ProcessorMixin, image: Any, question: str) -> BatchF
             # Text with marked tokens is not given to the tokenizer's post-processor, which would put this token there.
             options["chat_template"] = "{{ bos_token }}" + template
     return processor.apply_chat_template(messages, **options)
+
+
+def holds_control(processor: ProcessorMixin, text: str) -> bool:
+    """Whether a tokenizer would take a part of ``text`` for more than text: a special token, or the template's own.
+
+    Other added tokens are words like any; Gemma has one for a line break.
+    """
+    template = processor.chat_template or ""
+    return any(
+        token.content in text and (token.special or (token.content in template and not token.content.isspace()))
+        for token in processor.tokenizer.added_tokens_decoder.values()
+    )
 
 
 def _spliced(processor: ProcessorMixin, messages: list[dict[str, Any]], options: dict[str, Any]) -> BatchFeature:
@@ -86,11 +98,11 @@ def question_of(processor: ProcessorMixin, input_ids: Sequence[int] | torch.Tens
         processor: that made the prompt.
         input_ids: ``[S]``, one row of it; padding and image tokens are passed over.
     """
-    text = _words(processor, torch.as_tensor(input_ids).tolist())
+    text = _flat(_words(processor, torch.as_tensor(input_ids).tolist()))
     if processor.chat_template:
         tokenizer = processor.tokenizer
         frame = tokenizer(_rendered(processor, [_SENTINEL] * 3), add_special_tokens=False).input_ids
-        pieces = [piece.strip() for piece in _words(processor, frame).split(_SENTINEL)]
+        pieces = [piece.strip() for piece in _flat(_words(processor, frame)).split(_SENTINEL)]
         if len(pieces) == 4:
             text = _last_turn(text, *pieces)
     return " ".join(re.sub(f"{_MARK}.*?{_MARK}", " ", text).split())
@@ -98,15 +110,38 @@ def question_of(processor: ProcessorMixin, input_ids: Sequence[int] | torch.Tens
 
 def _last_turn(text: str, first_user: str, assistant: str, next_user: str, end: str) -> str:
     """The last user turn of a chat, given the words before the turns of each and those at the end."""
-    text = text.strip().removesuffix(end)
-    if assistant and next_user:
-        turns = re.split(f"{re.escape(assistant)}.*?{re.escape(next_user)}", text, flags=re.DOTALL)
-        if len(turns) > 1:
-            return turns[-1]
-    for header in (first_user, next_user):
-        if header and header in text:
-            return text.split(header, 1)[1]
-    return text
+    text = text.removesuffix(end)
+    # What stands before every turn of a user. In front of the first may be a system text, which a caller changes; in
+    # front of the next is how the template ends an answer, and the model may end its own otherwise, or not at all.
+    user = _common_end(first_user, next_user)
+    if assistant:
+        for header in filter(None, (next_user, user)):
+            text = re.split(f"{re.escape(assistant)}.*?{re.escape(header)}", text, flags=re.DOTALL)[-1]
+    if user.startswith(_MARK):
+        text = text.rsplit(user, 1)[-1]
+    else:
+        for header in filter(None, (first_user, next_user, user)):
+            if header in text:
+                text = text.split(header, 1)[1]
+                break
+    return text.split(assistant, 1)[0] if assistant.startswith(_MARK) else text
+
+
+def _common_end(one: str, other: str) -> str:
+    """Whole words with which both end, from their last special token on where they share one."""
+    words = [re.findall(f"{_MARK}.*?{_MARK}|[^{_MARK} ]+", text) for text in (one, other)]
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*map(reversed, words), strict=False))
+    shared: list[str] = []
+    for word, _ in same:
+        shared.insert(0, word)
+        if word.startswith(_MARK):
+            break
+    return _flat(" ".join(shared))
+
+
+def _flat(text: str) -> str:
+    """Words with one space between them and none beside special tokens: tokenizers differ in where they put spaces."""
+    return re.sub(f" ?({_MARK}.*?{_MARK}) ?", r"\1", " ".join(text.split()))
 
 
 def _rendered(processor: ProcessorMixin, turns: list[str]) -> str:
@@ -126,9 +161,10 @@ def _words(processor: ProcessorMixin, ids: list[int]) -> str:
     """Text of a prompt: image tokens, padding and the start of text left out, other special tokens marked."""
     tokenizer: PreTrainedTokenizerBase = processor.tokenizer
     special = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    silent = {image_token_of(processor), tokenizer.pad_token_id, tokenizer.bos_token_id}
+    silent = {tokenizer.pad_token_id, tokenizer.bos_token_id}
+    said = (i for i in without_images(processor, ids) if i not in silent)
     words = []
-    for is_special, run in itertools.groupby((i for i in ids if i not in silent), special.__contains__):
+    for is_special, run in itertools.groupby(said, special.__contains__):
         if is_special:
             words += [f"{_MARK}{special[i]}{_MARK}" for i in run]
         else:

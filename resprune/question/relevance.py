@@ -63,8 +63,10 @@ def _inside_sentence(word: str, tokenizer: "PreTrainedTokenizerBase") -> list[in
 
 @torch.no_grad()
 def token_embeddings(text: str, tokenizer: "PreTrainedTokenizerBase", embedding: nn.Embedding) -> torch.Tensor:
-    """``[T, D]`` float32 input embeddings of the tokens of ``text``, without special ones."""
-    ids = tokenizer(text, add_special_tokens=False).input_ids
+    """``[T, D]`` float32 input embeddings of the tokens of ``text``; special tokens in it are spelled as the text they
+    are, since the model may have no embedding for one.
+    """
+    ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
     return embedding(torch.tensor(ids, dtype=torch.int64, device=embedding.weight.device)).float()
 
 

@@ -9,6 +9,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from resprune.device import Span
 from resprune.errors import InputError
+from resprune.layouts import check_ids
 from resprune.seam.arguments import setting
 from resprune.seam.encoding import Images, encode
 from resprune.seam.fastv_attention import LAYER, leaving
@@ -39,10 +40,11 @@ def generate_inside(
         raise InputError(
             f"A call with {settings.method.name!r} cannot read its prompt in chunks; leave prefill_chunk_size out."
         )
+    ids = call["input_ids"].cpu()
+    check_ids(model, ids)
     output = encoded_images(call)
     if output is None:
         output = encode(model, call)
-    ids = call["input_ids"].cpu()
     mask, _ = mask_and_filler(model, call)
     sizes = {name: call[name].cpu() for name in SIZES if isinstance(call.get(name), torch.Tensor)}
     images = Images.of(model, output, {**call, **sizes, "input_ids": ids})

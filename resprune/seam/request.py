@@ -11,7 +11,7 @@ from transformers.utils.generic import is_flash_attention_requested
 
 from resprune.device import SharedSpan, Span
 from resprune.errors import InputError
-from resprune.layouts import check_whole
+from resprune.layouts import check_ids, check_whole
 from resprune.seam.arguments import CallersPrompt, setting
 from resprune.seam.encoding import Images, encode
 from resprune.seam.positions import note_deltas, positions_of
@@ -118,6 +118,7 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     full = pad(ids, (mask.shape[1] - ids.shape[1], 0), value=filler)
     # What is decided about the prompt is decided on the host; its copy comes before the encoder has work to wait for.
     own_ids, own_mask = torch.stack([full, mask.to(full)]).cpu()
+    check_ids(model, own_ids[:, -ids.shape[1] :])
     sizes = {name: call[name].cpu() for name in SIZES if isinstance(call.get(name), torch.Tensor)}
     start = end_of(cached)
     is_image = own_ids == model.config.image_token_id
@@ -202,7 +203,8 @@ def mask_and_filler(model: PreTrainedModel, call: dict[str, Any]) -> tuple[torch
     if mask is None:
         tells = pad_id is not None and pad_id not in (ends if isinstance(ends, list) else [ends])
         mask = call["input_ids"].ne(pad_id).long() if tells else torch.ones_like(call["input_ids"])
-    return mask, pad_id or 0
+    known = pad_id is not None and 0 <= pad_id < model.get_input_embeddings().num_embeddings
+    return mask, pad_id if known else 0
 
 
 def rows_of(placeholders: list[int], images: list[int]) -> list[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import zoo
 from PIL import Image
 from tiny import picture
 
@@ -17,6 +18,7 @@ from resprune.evaluate.examples import Example
 from resprune.evaluate.replies import Replies
 from resprune.evaluate.sets import emoji_test
 from resprune.models.loading import load
+from resprune.question.prompt import question_of
 from resprune.settings import Settings
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed; make lmms-check runs this")
@@ -26,6 +28,7 @@ from lmms_eval.models import MODEL_REGISTRY_V2, get_model
 from lmms_eval.tasks import TaskManager
 
 from resprune.lmms import MODELS
+from resprune.lmms.model import Pruned
 from resprune.lmms.task import write
 
 KEEP = 24
@@ -139,6 +142,18 @@ def test_questions_without_a_picture_and_with_several(model) -> None:
     assert model._spent["total"] == 0
     asked(model, "Is there a dog in the picture?", [picture(seed) for seed in (1, 2)], max_new_tokens=4)
     assert (model._spent["total"], model._spent["kept"]) == (2 * 576, 2 * KEEP)
+
+
+def test_lines_of_a_question_are_no_special_tokens() -> None:
+    """Gemma has an added token for a line break."""
+    model = object.__new__(Pruned)
+    model._processor = zoo.tiny("gemma3")[1]
+    pictures = [picture(seed) for seed in (1, 2)]
+    inputs = model._inputs("Is there a dog?\nAnswer yes or no.", pictures)
+    assert len(inputs["pixel_values"]) == 2
+    assert question_of(model._processor, inputs["input_ids"][0]) == "Is there a dog? Answer yes or no."
+    with pytest.raises(InputError, match="2 pictures and a special token"):
+        model._inputs("Is there a <start_of_image>?", pictures)
 
 
 @pytest.mark.parametrize(

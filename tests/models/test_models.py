@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 from tiny import picture, tiny_llava
 from true_configs import TRUE_CONFIGS
@@ -104,6 +105,20 @@ def cut_the_weights(folder):
     weights.write_bytes(weights.read_bytes()[:-100])
 
 
+def old_form_alone(folder):
+    """As the hub had it before processors had a file of their own: without what only that tells."""
+    told = json.loads((folder / "processor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(told["image_processor"] | {"processor_class": "LlavaProcessor"})
+    )
+    (folder / "processor_config.json").unlink()
+
+
+def forget_the_patches(folder):
+    told = json.loads((folder / "processor_config.json").read_text())
+    (folder / "processor_config.json").write_text(json.dumps(told | {"patch_size": None}))
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -118,11 +133,16 @@ def cut_the_weights(folder):
         (pickle_the_weights, "cannot be read"),
         (drop_a_tensor, "lacks weights such as .*linear_1.weight"),
         (cut_the_weights, "cannot be read"),
-        (lambda f: (f / "processor_config.json").unlink(), "cannot be read"),
+        (lambda f: (f / "processor_config.json").unlink(), "has no processor_config.json, .* LlavaProcessor"),
+        (old_form_alone, "has no processor_config.json, .* LlavaProcessor"),
+        (forget_the_patches, "has an incomplete processor_config.json, .* LlavaProcessor"),
+        (lambda f: write_config(f, architectures=["LlavaLlamaForCausalLM"]), r"LLaVA's own code .*conversion"),
+        (lambda f: write_config(f, model_type="llava_qwen", architectures=["LlavaQwenForCausalLM"]), "own code"),
+        (lambda f: (f / "model.safetensors").rename(f / "consolidated.safetensors"), "consolidated.* add its other"),
         (lambda f: (f / "tokenizer.json").unlink(), "cannot be read"),
         (
             lambda f: write_config(f, text_config={"model_type": "llama", "hidden_size": 32}),
-            "lacks weights|cannot be read",
+            "their shapes differ",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -190,8 +210,16 @@ def test_a_name_that_cannot_be_one_is_refused(monkeypatch):
 def test_from_the_hub_only_safe_files_of_a_supported_family_are_fetched(folder, monkeypatch):
     fetched = []
 
-    def snapshot(_, allow_patterns, tqdm_class):
+    def snapshot(_, allow_patterns, ignore_patterns, tqdm_class):
         fetched.extend(allow_patterns)
+        theirs = [
+            "model-00001-of-00010.safetensors",
+            "consolidated.safetensors",
+            "vae/model.safetensors",
+            "params.json",
+        ]
+        ours = filter_repo_objects(theirs, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns)
+        assert list(ours) == ["model-00001-of-00010.safetensors", "params.json"]
         return str(folder)
 
     monkeypatch.setattr(hub, "hf_hub_download", lambda _, name: str(folder / name))
@@ -295,11 +323,32 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_read(saved, monkeypat
     room = (weights.bytes(None, torch.bfloat16) + weights.bytes("8bit", torch.bfloat16)) // 2
     monkeypatch.setattr(loading.AutoModelForImageTextToText, "from_pretrained", None)
     monkeypatch.setattr("resprune.models.fit.free_bytes", lambda _: room)
-    with pytest.raises(InputError, match=r"need .* GB .* cpu has .* GB free; .*quantization='8bit'"):
+    with pytest.raises(InputError, match=r"^The weights of .* need .* GB .* GB free; .*quantization='8bit'") as refused:
         load(str(saved), dtype=torch.bfloat16)
+    assert "fetch" not in str(refused.value)
     monkeypatch.setattr("resprune.models.fit.free_bytes", lambda _: 10)
     with pytest.raises(InputError, match="choose a smaller model"):
         load(str(saved), dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "does not fit"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "does not fit"),
+        (ValueError("Some modules are dispatched on the CPU or the disk."), "does not fit"),
+        (ImportError("Using `bitsandbytes` requires it: `pip install -U bitsandbytes`"), "needs a package .*install"),
+        (OSError("unexpected end"), r"cannot be read \(unexpected end\); fetch it again"),
+    ],
+)
+def test_only_a_damaged_model_is_to_be_fetched_again(saved, error, says, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(loading.AutoModelForImageTextToText, "from_pretrained", fail)
+    with pytest.raises(InputError, match=says) as refused:
+        load(str(saved))
+    assert ("fetch it again" in str(refused.value)) == isinstance(error, OSError)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import BOS, EOS, IMAGE, SPECIAL, picture, tiny_llava
 
-from resprune.question.prompt import build_inputs, question_of
+from resprune.question.prompt import build_inputs, holds_control, question_of
 
 TOKENS = 36
 ORDINARY = [
@@ -112,6 +112,19 @@ def test_a_template_with_special_tokens_and_no_start_of_text(chatml):
     for token in (start, end, IMAGE, BOS):
         assert ids.count(token) == plain.count(token)
     assert "Who?<|end|><|start|><|end|>" in chatml.decode(ids)
+
+
+def test_added_tokens_that_are_words_are_no_control():
+    """Gemma has one for a line break, which its template holds as well; Qwen has names of tools."""
+    processor = tiny_llava(grid=6)[1]
+    processor.tokenizer.add_tokens(["\n", "<tool>", "<|turn|>"])
+    processor.chat_template = "<|turn|>\n" + processor.chat_template
+    assert not holds_control(processor, "two\nlines and a <tool>")
+    for text in ("<image>", "two\nlines</s>", "<|turn|>"):
+        assert holds_control(processor, text)
+    question = "two\nlines and a <tool>"
+    ours, theirs = build_inputs(processor, picture(), question), by_template(processor, question)
+    assert torch.equal(ours["input_ids"], theirs["input_ids"])
 
 
 class TestQuestionOf:

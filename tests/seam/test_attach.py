@@ -156,6 +156,37 @@ class TestLifecycle:
                 resprune.attach(model, another)
         assert vars(model) == before
 
+    def test_a_special_token_beyond_the_embedding_does_no_harm_until_a_prompt_has_it(self, tiny, inputs):
+        model, processor = tiny
+        plain = answer(model, inputs)
+        free = model.get_input_embeddings().num_embeddings - len(processor.tokenizer)
+        unused = [f"<unused{number}>" for number in range(free)]
+        processor.tokenizer.add_special_tokens({"extra_special_tokens": [*unused, "<video>"]})
+        beyond = processor.tokenizer.convert_tokens_to_ids("<video>")
+        assert beyond == 384
+        for method in ("resprune", "fastv"):
+            with resprune.pruned(model, processor, keep=1.0, method=method):
+                assert torch.equal(answer(model, inputs), plain)
+                typed = resprune.build_inputs(processor, picture(), "What is <video>?")
+                assert beyond not in typed["input_ids"]
+                answer(model, typed)
+                for strange in (beyond, -200):
+                    wrong = inputs["input_ids"].clone()
+                    wrong[0, -1] = strange
+                    with pytest.raises(resprune.InputError, match=f"the token {strange} and the model knows .* to 383"):
+                        answer(model, {**inputs, "input_ids": wrong})
+
+    def test_padding_that_the_model_has_no_row_for_is_never_sent(self, tiny):
+        """Llama's configurations give -1, and a pad token that was added to a tokenizer lies beyond the embedding."""
+        model, processor = tiny
+        prompts = ["USER: <image>\nIs there a dog? ASSISTANT:", "USER: <image>\nWho? ASSISTANT:"]
+        batch = processor(images=[picture(0), picture(1)], text=prompts, padding=True, return_tensors="pt")
+        with resprune.pruned(model, processor, keep=9):
+            expected = answer(model, batch, use_cache=False)
+            for strange in (-1, 1000):
+                model.generation_config.pad_token_id = strange
+                assert torch.equal(answer(model, batch, use_cache=False), expected)
+
     def test_a_copy_of_an_attached_model_prunes_by_itself(self, attached, inputs):
         expected = answer(attached, inputs)
         twin = copy.deepcopy(attached)

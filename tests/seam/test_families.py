@@ -162,7 +162,7 @@ class TestCallers:
         prompt = processor.tokenizer.decode(inputs["input_ids"][0])
         with resprune.pruned(model, processor, keep=KEEP):
             text = streamed()
-        assert text.startswith(prompt)
+        assert text.startswith(prompt.rpartition(" ")[0])  # the streamer waits for a space; bytes change what is behind
         assert len(text) > len(prompt)
 
     def test_text_alone_passes_through(self, tiny):

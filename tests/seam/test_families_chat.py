@@ -30,9 +30,9 @@ def longer(model, inputs, ids):
     return grown
 
 
-def joined(family, one, two):
+def joined(model, one, two):
     """The pictures of two calls as those of one."""
-    dim = 1 if family in ("idefics3", "smolvlm") else 0
+    dim = 1 if model.config.model_type in ("idefics3", "smolvlm") else 0
     names = ("pixel_values", "pixel_attention_mask", "image_sizes", "image_grid_thw", "batch_num_images")
     return {name: torch.cat([one[name], two[name]], dim=dim if "pixel" in name else 0) for name in names if name in one}
 
@@ -71,10 +71,10 @@ class TestChat:
         alone, disturbed = (self.go_on(model, processor, inputs, other)[1] for other in (None, between))
         assert difference(alone, disturbed) == 0
 
-    def test_a_second_turn_with_another_image(self, family, tiny):
-        if family == "paligemma":
-            pytest.skip("PaliGemma sees pictures only in front of a text")
+    def test_a_second_turn_with_another_image(self, tiny):
         model, processor = tiny
+        if model.config.model_type == "paligemma":
+            pytest.skip("PaliGemma sees pictures only in front of a text")
         inputs = inputs_of(processor, ONE)
         text = text_of(processor, QUESTIONS[1])
         other = dict(processor(images=[[PICTURES[0].rotate(180)]], text=[text], return_tensors="pt"))
@@ -82,10 +82,10 @@ class TestChat:
             first = ask(model, inputs)
             results = model.resprune.last
             ids = torch.cat([first.sequences, other["input_ids"]], dim=1)
-            given = longer(model, inputs, ids) | {name: other[name] for name in joined(family, inputs, other)}
+            given = longer(model, inputs, ids) | {name: other[name] for name in joined(model, inputs, other)}
             second = ask(model, {**given, "cache": first.cache})
             results = results + model.resprune.last
-        whole = longer(model, inputs, ids) | joined(family, inputs, other)
+        whole = longer(model, inputs, ids) | joined(model, inputs, other)
         assert len(results) == 2
         reference = masked(model, whole, hidden(model, whole, results))
         assert torch.equal(second.sequences, reference.sequences)
@@ -118,20 +118,48 @@ class TestPrompts:
         assert text.endswith("\nWhat is <img>?<|im_end|>\n<|im_start|>assistant\n")
         assert (ids == processor.start_image_token_id).sum() == 1
 
-    def test_the_last_question_of_a_chat_counts(self, tiny):
+    @pytest.mark.parametrize("system", ["", "You are a pirate with a parrot."])
+    def test_the_last_question_of_a_chat_counts(self, tiny, system):
+        """And no word of a text of the system, however many turns there are."""
+        model, processor = tiny
+        if not processor.chat_template:
+            pytest.skip("no chats")
+        said = self.said(processor, "A dog.")
+        chat = [
+            self.turn("user", QUESTIONS[0]),
+            {"role": "assistant", "content": said},
+            self.turn("user", QUESTIONS[1]),
+        ]
+        chat[0]["content"].insert(0, {"type": "image"})
+        for turns, question in ((chat, QUESTIONS[1]), (chat[:1], QUESTIONS[0])):
+            turns = [self.turn("system", system), *turns] if system else turns
+            text = processor.apply_chat_template(turns, add_generation_prompt=True)
+            assert system in text
+            ids = processor(images=[[PICTURES[0]]], text=[text])["input_ids"][0]
+            whole = (
+                len(turns) == 2 and model.config.model_type == "gemma3"
+            )  # its template gives those words to the user
+            assert question_of(processor, ids) == (f"{system} {question}" if whole else question)
+
+    @pytest.mark.parametrize("ended", [True, False])
+    def test_a_chat_that_goes_on_from_the_models_own_words(self, tiny, ended):
+        """The ids of an answer as the model gave it, which ends as its text ends or was cut off."""
         _, processor = tiny
         if not processor.chat_template:
             pytest.skip("no chats")
-        asked, said = ([{"type": "text", "text": text}] for text in (QUESTIONS[0], "A dog."))
-        strings = "message['content'] }}" in processor.chat_template
-        chat = [
-            {"role": "user", "content": [{"type": "image"}, *asked]},
-            {"role": "assistant", "content": "A dog." if strings else said},
-            {"role": "user", "content": [{"type": "text", "text": QUESTIONS[1]}]},
-        ]
-        text = processor.apply_chat_template(chat, add_generation_prompt=True)
-        ids = processor(images=[[PICTURES[0]]], text=[text])["input_ids"][0]
+        tokenizer = processor.tokenizer
+        ids = build_inputs(processor, PICTURES[0], QUESTIONS[0])["input_ids"][0].tolist()
+        ids += tokenizer("A dog.", add_special_tokens=False).input_ids + [tokenizer.eos_token_id] * ended
+        more = processor.apply_chat_template([self.turn("user", QUESTIONS[1])], add_generation_prompt=True)
+        ids += tokenizer(more, add_special_tokens=False).input_ids
         assert question_of(processor, ids) == QUESTIONS[1]
+
+    def turn(self, role, text):
+        return {"role": role, "content": [{"type": "text", "text": text}]}
+
+    def said(self, processor, text):
+        """An answer as a template takes it."""
+        return text if "message['content'] }}" in processor.chat_template else self.turn("", text)["content"]
 
 
 class TestProcessors:
@@ -145,7 +173,7 @@ class TestProcessors:
 
     def test_one_that_cuts_images_otherwise_is_refused(self, family):
         model, processor = zoo.tiny(family)
-        images = processor.image_processor
+        images, family = processor.image_processor, model.config.model_type
         if family in ("llava", "llava_next", "mistral3"):
             processor.patch_size //= 2
         elif family == "llava_onevision":

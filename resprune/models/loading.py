@@ -95,7 +95,7 @@ def _processor(model_id: str, folder: Path, config: PreTrainedConfig) -> Process
     except OSError:
         if settings.is_file() or (folder / "preprocessor_config.json").is_file():
             raise
-    except (TypeError, AttributeError):  # of numbers that are not there
+    except (TypeError, AttributeError, InputError):  # of numbers that are not there
         pass
     raise InputError(
         f"The model {model_id!r} has {'an incomplete' if settings.is_file() else 'no'} {PROCESSOR}, which tells its "

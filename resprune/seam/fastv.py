@@ -56,8 +56,7 @@ def generate_inside(
     if all(budget == len(where) for budget, where in zip(budgets, patches, strict=True)):
         orders, answer = [torch.arange(len(where)) for where in patches], original(**new)
     else:
-        there = [(row, where.to(model.device)) for row, where in zip(rows, patches, strict=True)]
-        with leaving(model, len(ids), there, budgets) as watch:
+        with leaving(model, len(ids), list(zip(rows, patches, strict=True)), budgets) as watch:
             answer = original(**new)
         orders = watch.orders
     layers = model.config.get_text_config(decoder=True).num_hidden_layers

@@ -34,11 +34,14 @@ MODES = {
     "chunks": {"prefill_chunk_size": 7},
 }
 
+# What the plain model cannot do: PaliGemma 2 makes two masks of a static cache where it then expects one.
+IMPOSSIBLE = {("paligemma2", "batch", "static")}
 # Where the plain model itself is not one and the same function of what it sees:
-OF_THE_MODEL = {
+OF_THE_MODEL = IMPOSSIBLE | {
     # A chunk ends the sight of tokens that look both ways, and a shorter prompt is cut elsewhere.
     ("gemma3", "batch", "chunks"),
     ("paligemma", "batch", "chunks"),
+    ("paligemma2", "batch", "chunks"),
     # GLM repeats the pictures of a prompt one by one for beams, which mixes them up.
     ("glm4v", "two-images", "beams"),
 }
@@ -57,7 +60,9 @@ def tiny(family):
 
 class TestExactness:
     @both
-    def test_with_all_tokens_no_bit_changes(self, tiny, rows, mode):
+    def test_with_all_tokens_no_bit_changes(self, family, tiny, rows, mode):
+        if (family, rows, mode) in IMPOSSIBLE:
+            pytest.skip("the plain model cannot, see IMPOSSIBLE")
         model, processor = tiny
         inputs = inputs_of(processor, PROMPTS[rows])
         plain = ask(model, inputs, **MODES[mode])

@@ -72,7 +72,7 @@ class TestChat:
         assert difference(alone, disturbed) == 0
 
     def test_a_second_turn_with_another_image(self, family, tiny):
-        if family == "paligemma":
+        if family in ("paligemma", "paligemma2"):
             pytest.skip("PaliGemma sees pictures only in front of a text")
         model, processor = tiny
         inputs = inputs_of(processor, ONE)
@@ -150,7 +150,7 @@ class TestProcessors:
             processor.patch_size //= 2
         elif family == "llava_onevision":
             processor.num_image_tokens = 64
-        elif family in ("gemma3", "paligemma", "internvl"):
+        elif family in ("gemma3", "paligemma", "paligemma2", "internvl"):
             processor.image_seq_length = 64
         elif family in ("idefics3", "smolvlm"):
             processor.image_seq_len = 64

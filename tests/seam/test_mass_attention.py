@@ -6,10 +6,8 @@ from prompts import MODES, PROMPTS, TOKENS, difference, generate, positions_of, 
 from tiny import IMAGE
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from resprune.seam.mass_attention import AUGMENTED, MASKED, carried
+from resprune.seam.mass_attention import carried
 from resprune.selection.mass import mass_of
-
-ROUTES = [MASKED, AUGMENTED]
 
 
 def random_bias(inputs, seed=0):
@@ -18,23 +16,16 @@ def random_bias(inputs, seed=0):
     return torch.where(inputs["input_ids"] == IMAGE, 3 * uniform, 0.0)
 
 
-@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("rows", PROMPTS.values(), ids=PROMPTS)
-def test_every_step_equals_one_uncached_pass_with_the_bias_in_a_4d_mask(tiny, rows, mode, route):
+def test_every_step_equals_one_uncached_pass_with_the_bias_in_a_4d_mask(tiny, rows, mode):
     model, processor = tiny
     inputs = prompt_inputs(processor, rows)
     bias = random_bias(inputs)
-    with carried(model, bias, route):
-        output = generate(model, inputs, **MODES[mode])
+    with carried(model, bias):
+        output = generate(model, inputs, **MODES[mode], output_scores=True)
     copies = len(output.sequences) // len(rows)
     steps, length = len(output.logits), inputs["input_ids"].shape[1]
-    if "num_beams" in MODES[mode]:  # logits of beams are not along the sequence that won
-        with carried(model, bias, MASKED):
-            other = generate(model, inputs, **MODES[mode])
-        assert torch.equal(output.sequences, other.sequences)
-        assert difference(output, other) < 1e-4
-        return
     of_rows = inputs["pixel_values"].split([count for _, count in rows])
     pixels = torch.cat([images for images in of_rows for _ in range(copies)])
     mask = torch.nn.functional.pad(inputs["attention_mask"], (0, steps), value=1).repeat_interleave(copies, 0)
@@ -52,42 +43,34 @@ def test_every_step_equals_one_uncached_pass_with_the_bias_in_a_4d_mask(tiny, ro
                 use_cache=False,
             ).logits[:, length - 1 : -1]
 
+    if "num_beams" in MODES[mode]:  # their logits are not along the sequence that won: its score is
+        written = output.sequences[:, length:, None]
+
+        def scores(bias):
+            return logits(bias).log_softmax(-1).gather(2, written)[..., 0].mean(1)
+
+        assert (scores(bias) - output.sequences_scores).abs().max() < 1e-4
+        assert (scores(torch.zeros_like(bias)) - output.sequences_scores).abs().max() > 1e-2
+        return
     ours = torch.stack(output.logits, dim=1)
     assert (logits(bias) - ours).abs().max() < 1e-4
     assert (logits(torch.zeros_like(bias)) - ours).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("route", ROUTES)
-def test_a_bias_of_zero_changes_no_greedy_answer_and_leaves_no_trace(tiny, route):
+def test_a_bias_of_zero_changes_no_greedy_answer_and_leaves_no_trace(tiny):
     model, processor = tiny
     inputs = prompt_inputs(processor, PROMPTS["batch with padding"])
     plain = generate(model, inputs)
     before = dict(vars(model)), model.config.to_dict(), model.config.text_config._attn_implementation
-    with carried(model, torch.zeros(inputs["input_ids"].shape), route):
+    with carried(model, torch.zeros(inputs["input_ids"].shape)):
         zero = generate(model, inputs)
     assert difference(zero, plain) < 1e-4
     assert (dict(vars(model)), model.config.to_dict(), model.config.text_config._attn_implementation) == before
     assert difference(generate(model, inputs), plain) == 0
 
 
-def test_the_vision_tower_keeps_its_attention(tiny):
-    model, _ = tiny
-    with carried(model, torch.ones(1, 1)):
-        assert model.config.text_config._attn_implementation == MASKED
-        assert model.config.vision_config._attn_implementation == "sdpa"
-    assert model.config.text_config._attn_implementation == "sdpa"
-
-
-def test_an_error_inside_leaves_no_trace(tiny):
-    model, _ = tiny
-    with pytest.raises(ZeroDivisionError), carried(model, torch.ones(1, 1)):
-        raise ZeroDivisionError
-    assert model.config.text_config._attn_implementation == "sdpa"
-
-
-@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("kept", [1, 5])
-def test_one_token_with_its_mass_does_what_its_duplicates_did(tiny, kept, route):
+def test_one_token_with_its_mass_does_what_its_duplicates_did(tiny, kept):
     """Exact for duplicates at one position, in one layer: above it, causal attention has told duplicates apart."""
     model, processor = tiny
     model.config.text_config.num_hidden_layers = 1
@@ -107,7 +90,7 @@ def test_one_token_with_its_mass_does_what_its_duplicates_did(tiny, kept, route)
             None if bias is None else torch.zeros(ids.shape)[:, columns].masked_scatter(ids[:, columns] == IMAGE, bias)
         )
         given = {"input_ids": ids[:, columns], "attention_mask": inputs["attention_mask"][:, columns]}
-        with carried(model, bias, route), torch.no_grad():
+        with carried(model, bias), torch.no_grad():
             return model(
                 **given,
                 position_ids=positions[:, columns],

@@ -9,7 +9,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from resprune.device import Span
 from resprune.errors import InputError
-from resprune.seam.arguments import setting
+from resprune.seam.arguments import CallersPrompt, setting
 from resprune.seam.encoding import Images, encode
 from resprune.seam.fastv_attention import LAYER, leaving
 from resprune.seam.request import SIZES, concerns_us, earlier_prompt, encoded_images, mask_and_filler, rows_of
@@ -52,6 +52,7 @@ def generate_inside(
     patches = [where[places[:, 0] >= 0] for where, places in zip(columns, images.coords, strict=True)]
     budgets = [settings.budget(len(where)) for where in patches]
     new = {name: value for name, value in call.items() if name != "pixel_values"} | {"attention_mask": mask}
+    new |= CallersPrompt(call["input_ids"], ids.shape[1]).translate(model, call)
     new["mm_encoder_outputs"] = (call.get("mm_encoder_outputs") or {}) | {"image": output}
     if all(budget == len(where) for budget, where in zip(budgets, patches, strict=True)):
         orders, answer = [torch.arange(len(where)) for where in patches], original(**new)

@@ -5,8 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
+import torch
 import zoo
 from asking import PICTURES, QUESTIONS, ask, difference, text_of
+from transformers import LogitsProcessorList, StoppingCriteriaList
 
 import resprune
 from resprune.seam import attention
@@ -141,21 +143,48 @@ def test_a_plain_call_beside_it_is_plain(family, way):
 
 
 @pytest.mark.parametrize("way", ["mass", "fastv"])
-def test_another_model_in_the_same_call_is_left_alone(way):
-    """As where a caller's streamer asks a model of its own."""
-    (model, processor), (other, _) = zoo.tiny("llava"), zoo.tiny("llava", seed=1)
-    asked = questions(processor, 2)
-    plain, heard = ask(other, asked[1]), []
+@pytest.mark.parametrize("which", ["the same model", "another model"])
+def test_what_a_callback_asks_is_not_part_of_the_call(way, which):
+    """As of contrastive decoding, whose processor runs a model by itself."""
+    model, processor = zoo.tiny("llava")
+    other = model if which == "the same model" else zoo.tiny("llava", seed=1)[0]
+    asked, plainly = questions(processor, 2), []
+
+    def logits():
+        with torch.no_grad():
+            return other(**asked[1]).logits
+
+    plain = logits()
 
     class Streamer:
         def put(self, value):
-            heard.append(ask(other, asked[1]))
+            plainly.append(torch.equal(logits(), plain))
 
         def end(self):
-            pass
+            self.put(None)
 
+    def processed(input_ids, scores):
+        plainly.append(torch.equal(logits(), plain))
+        return scores
+
+    def stopped(input_ids, scores, **_):
+        plainly.append(torch.equal(logits(), plain))
+        return torch.zeros(len(input_ids), dtype=torch.bool)
+
+    def allowed(row, ids):
+        plainly.append(torch.equal(logits(), plain))
+        return list(range(model.config.text_config.vocab_size))
+
+    callbacks = {
+        "streamer": Streamer(),
+        "logits_processor": LogitsProcessorList([processed]),
+        "stopping_criteria": StoppingCriteriaList([stopped]),
+        "prefix_allowed_tokens_fn": allowed,
+    }
     with resprune.pruned(model, processor, keep=KEEP, **WAYS[way]):
         alone = ask(model, asked[0])
-        assert difference(ask(model, asked[0], streamer=Streamer()), alone) == 0
-    assert heard
-    assert all(difference(answer, plain) == 0 for answer in heard)
+        for name, callback in callbacks.items():
+            before = len(plainly)
+            assert difference(ask(model, asked[0], **{name: callback}), alone) == 0
+            assert len(plainly) > before
+    assert all(plainly)

@@ -85,9 +85,9 @@ def boxes(processor: ProcessorMixin, image_size: tuple[int, int], coords: torch.
     corners = coords.new_zeros(len(coords), 4, dtype=torch.float64)
     for tile, view in views.items():
         here = coords[:, 0] == tile
-        row, col = coords[here, 1], coords[here, 2]
+        row, col = coords[here, 1].double(), coords[here, 2].double()
         x0, y0, x1, y1 = view.box
         width, height = (x1 - x0) / view.cols, (y1 - y0) / view.rows
         edges = [x0 + col * width, y0 + row * height, x0 + (col + 1) * width, y0 + (row + 1) * height]
-        corners[here] = torch.stack(edges, dim=1).double()
+        corners[here] = torch.stack(edges, dim=1)
     return corners.float()

@@ -55,7 +55,7 @@ def generate_inside(
     new |= CallersPrompt(call["input_ids"], ids.shape[1]).translate(model, call)
     new["mm_encoder_outputs"] = (call.get("mm_encoder_outputs") or {}) | {"image": output}
     if all(budget == len(where) for budget, where in zip(budgets, patches, strict=True)):
-        orders, answer = [torch.arange(len(where)) for where in patches], original(**new)
+        orders, answer = [torch.arange(len(where), device="cpu") for where in patches], original(**new)
     else:
         with leaving(model, len(ids), list(zip(rows, patches, strict=True)), budgets) as watch:
             answer = original(**new)

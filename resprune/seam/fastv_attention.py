@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import pad
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from resprune.device import as_written
 from resprune.seam.attention import Attended, Attention, Call, added, seen, under_way
 
 LAYER = 2  # the first that reads fewer tokens; K of the paper
@@ -60,7 +61,8 @@ class Watch(Call):
         if module.layer_idx >= LAYER:
             mask = mask.masked_fill(self._hidden(mask), torch.finfo(mask.dtype).min)
         elif module.layer_idx == LAYER - 1 and self._dropped is None:
-            self._choose(_last_row(query, key, mask, options.get("scaling"), options.get("softcap")))
+            with as_written(query.device):
+                self._choose(_last_row(query, key, mask, options.get("scaling"), options.get("softcap")))
         return attention.masked(module, query, key, value, mask=mask, **options)
 
     def _choose(self, attention: torch.Tensor) -> None:

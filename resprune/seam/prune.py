@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from resprune.device import Span
+from resprune.device import Span, as_written
 from resprune.layouts import boxes
 from resprune.methods import Conditioned, Method, Saliency, VisualTokens
 from resprune.question import Relevance, noun_embeddings, question_of, token_embeddings
@@ -87,6 +87,18 @@ def prune(
         InputError: if the settings name a token that the image does not have, or the method needs what the
             model lacks.
     """
+    with as_written(features.device):
+        return _prune(features, coords, saliency, words, settings, processor)
+
+
+def _prune(
+    features: torch.Tensor,
+    coords: torch.Tensor,
+    saliency: Saliency | None,
+    words: Words,
+    settings: Settings,
+    processor: ProcessorMixin,
+) -> Pruned:
     span = Span(features.device)
     patches = (coords[:, 0] >= 0).nonzero()[:, 0]
     places = coords[patches]
@@ -156,7 +168,7 @@ def _protected(settings: Settings, processor: ProcessorMixin, places: torch.Tens
         for left, top, right, bottom in wanted:
             touched = (x0 < right) & (x1 > left) & (y0 < bottom) & (y1 > top)
             indices += touched.nonzero()[:, 0].tolist()
-    return torch.tensor(list(dict.fromkeys(indices)), dtype=torch.int64)
+    return torch.tensor(list(dict.fromkeys(indices)), dtype=torch.int64, device="cpu")
 
 
 def _notes(words: Words, settings: Settings, total: int, kept: int) -> list[str]:

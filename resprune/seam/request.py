@@ -131,7 +131,7 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     asked = {row: Words.of(model, processor, own_ids[row], settings.method) for row in set(rows)}
     candidates = zip(images.features, images.coords, images.saliency, rows, strict=True) if images else []
     chosen = [prune(*image, asked[row], settings, processor) for *image, row in candidates]
-    mass = torch.ones(own_ids.shape)
+    mass = torch.ones(own_ids.shape, dtype=torch.float32, device=own_ids.device)
     if chosen:
         mass[is_image] = torch.cat([image.mass for image in chosen])
     shortened = shorten(own_mask, mass == 0, cached, force_padding=_needs_mask(model, call))
@@ -188,7 +188,7 @@ def _in_cache(call: dict[str, Any]) -> torch.Tensor:
     ids, cache, earlier = call["input_ids"], call.get("cache"), earlier_prompt(call)
     entries = 0 if cache is None else int(cache.get_seq_length())
     if earlier is None:
-        return torch.arange(entries).expand(len(ids), -1)
+        return torch.arange(entries, device="cpu").expand(len(ids), -1)
     return earlier.shortened.repeated(len(ids)).in_cache(entries)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import CLIPVisionModel, PreTrainedModel
 
+from resprune.device import as_written
 from resprune.methods import Saliency
 from resprune.seam.attention import Attended, Attention, Call, under_way
 
@@ -54,7 +55,8 @@ def watched(model: PreTrainedModel) -> Iterator[list[Saliency]]:
     with under_way(call):
         yield found
     if call.heard is not None:
-        found += _each(*(states.float() for states in call.heard))
+        with as_written(call.heard[0].device):
+            found += _each(*(states.float() for states in call.heard))
 
 
 def _each(queries: torch.Tensor, keys: torch.Tensor) -> list[Saliency]:

@@ -1,15 +1,14 @@
 """The seam: prune inside a stock model's ``generate``, and undo it without a trace."""
 
 import contextlib
-import functools
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import GenerationMixin, PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel, ProcessorMixin
 from transformers.modeling_outputs import ModelOutput
 
 from resprune.errors import InputError
@@ -74,7 +73,7 @@ def attach(
     if "generate" in vars(model) or "resprune" in vars(model):
         raise InputError("The model's generate has been replaced already; call resprune.detach(model) first.")
     model.resprune = Attachment(processor, Settings.of(keep=keep, method=method, **settings))
-    model.generate = types.MethodType(_generate, model)
+    model.generate = _Generate(model)
     return model
 
 
@@ -95,27 +94,44 @@ def pruned(model: PreTrainedModel, processor: ProcessorMixin, **settings: Any) -
         detach(model)
 
 
-@functools.wraps(GenerationMixin.generate)
-def _generate(self: PreTrainedModel, *args: Any, **kwargs: Any) -> ModelOutput | torch.Tensor:
-    original = types.MethodType(type(self).generate, self)
-    call = dict(inspect.signature(original).bind(*args, **kwargs).arguments)
-    call |= call.pop("kwargs", {})
-    for name, plain in _OTHER_NAMES.items():
-        if call.get(name) is not None and call.get(plain) is None:
-            call[plain] = call.pop(name)
-    attachment: Attachment = self.resprune
-    attachment.last = []
-    if attachment.settings.method.inside:
-        output, attachment.last = generate_inside(self, attachment.settings, call, original)
+class _Generate:
+    """``generate`` of an attached model, which goes with the model into its copies and pickles: they prune as it does.
+
+    A method would not: it is pickled by its name, under which the copy's class has the plain one.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._plain)
+
+    @property
+    def _plain(self) -> Callable[..., ModelOutput | torch.Tensor]:
+        return types.MethodType(type(self._model).generate, self._model)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> ModelOutput | torch.Tensor:
+        """As :meth:`transformers.GenerationMixin.generate`, pruned."""
+        model, original = self._model, self._plain
+        call = dict(inspect.signature(original).bind(*args, **kwargs).arguments)
+        call |= call.pop("kwargs", {})
+        for name, plain in _OTHER_NAMES.items():
+            if call.get(name) is not None and call.get(plain) is None:
+                call[plain] = call.pop(name)
+        attachment: Attachment = model.resprune
+        attachment.last = []
+        if attachment.settings.method.inside:
+            output, attachment.last = generate_inside(model, attachment.settings, call, original)
+            return output
+        request = prepare(model, attachment.processor, attachment.settings, call)
+        if request is None:
+            return original(*args, **kwargs)
+        attachment.last = request.results
+        with carried(model, request.cached.bias, shortened=request.cached.shortened):
+            output = original(**request.call)
+        remember(request, output)
+        if isinstance(output, torch.Tensor):
+            return request.prompt.restore(output)
+        output.sequences = request.prompt.restore(output.sequences)
         return output
-    request = prepare(self, attachment.processor, attachment.settings, call)
-    if request is None:
-        return original(*args, **kwargs)
-    attachment.last = request.results
-    with carried(self, request.cached.bias, shortened=request.cached.shortened):
-        output = original(**request.call)
-    remember(request, output)
-    if isinstance(output, torch.Tensor):
-        return request.prompt.restore(output)
-    output.sequences = request.prompt.restore(output.sequences)
-    return output

@@ -44,9 +44,10 @@ def noun_embeddings(nouns: list[Noun], tokenizer: "PreTrainedTokenizerBase", emb
         embedding: the model's input embedding.
 
     Returns:
-        ``[J, D]`` float32 on the device of ``embedding``; zeros for a noun that the tokenizer cannot spell.
+        ``[J, D]`` float32 on the device of ``embedding``, or on the CPU where its weights are put aside; zeros for a
+        noun that the tokenizer cannot spell.
     """
-    device = embedding.weight.device
+    device = _device(embedding)
     vectors = torch.zeros(len(nouns), embedding.embedding_dim, dtype=torch.float32, device=device)
     for vector, noun in zip(vectors, nouns, strict=True):
         spellings = [ids for form in (noun.lemma, noun.surface) if (ids := _inside_sentence(form, tokenizer))]
@@ -62,11 +63,17 @@ def _inside_sentence(word: str, tokenizer: "PreTrainedTokenizerBase") -> list[in
     return both[len(before) :]
 
 
+def _device(embedding: nn.Embedding) -> torch.device:
+    """Of its inputs: weights that are put aside are on none, and whoever fetches them moves the inputs as well."""
+    device = embedding.weight.device
+    return torch.device("cpu") if device.type == "meta" else device
+
+
 @torch.no_grad()
 def token_embeddings(text: str, tokenizer: "PreTrainedTokenizerBase", embedding: nn.Embedding) -> torch.Tensor:
     """``[T, D]`` float32 input embeddings of the tokens of ``text``, without special ones."""
     ids = tokenizer(text, add_special_tokens=False).input_ids
-    return embedding(torch.tensor(ids, dtype=torch.int64, device=embedding.weight.device)).float()
+    return embedding(torch.tensor(ids, dtype=torch.int64, device=_device(embedding))).float()
 
 
 @torch.no_grad()

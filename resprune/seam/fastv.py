@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
-from resprune.device import Span
+from resprune.device import Span, device_of
 from resprune.errors import InputError
 from resprune.seam.arguments import CallersPrompt, setting
 from resprune.seam.encoding import Images, encode
@@ -79,7 +79,7 @@ def _result(
         nouns=[],
         tokens_total=total,
         tokens_kept=kept,
-        took=Span(model.device).end(),
+        took=Span(device_of(model)).end(),
         method=method,
         average=(min(LAYER, layers) * total + max(0, layers - LAYER) * kept) / layers,
         notes=[f"Layers 1 to {LAYER} read all {total} tokens. The others are masked, not cut out: no time is saved."],

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from transformers.modeling_outputs import ModelOutput
 from transformers.utils.generic import is_flash_attention_requested
 
-from resprune.device import SharedSpan, Span
+from resprune.device import SharedSpan, Span, device_of
 from resprune.errors import InputError
 from resprune.seam.arguments import CallersPrompt, setting
 from resprune.seam.encoding import Images, encode
@@ -125,7 +125,7 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     if output is None and call.get("pixel_values") is not None:
         output = encode(model, call)
 
-    whole = Span(model.device)
+    whole = Span(device_of(model))
     images = None if output is None else Images.of(model, output, {**call, **sizes, "input_ids": own_ids[:, start:]})
     rows = rows_of(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
     asked = {row: Words.of(model, processor, own_ids[row], settings.method) for row in set(rows)}

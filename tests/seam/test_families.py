@@ -23,6 +23,7 @@ from asking import (
 from transformers import TextIteratorStreamer, pipeline
 
 import resprune
+from resprune.seam.windows import Windows
 
 KEEP = 0.4
 PROMPTS = {"one": ONE, "batch": BATCH, "two-images": TWO}
@@ -280,11 +281,24 @@ class TestWindows:
         reference = masked(model, inputs, mask)
         assert difference(pruned, reference) < 1e-3
 
-    def test_a_window_of_what_is_sent_would_be_seen(self, windowed, monkeypatch):
-        model, processor = windowed
+    @pytest.mark.parametrize("which", ["gemma3", "paligemma2"])
+    def test_a_window_of_what_is_sent_would_be_seen(self, which, request, monkeypatch):
+        # Those of PaliGemma 2 are narrow already.
+        model, processor = request.getfixturevalue("windowed") if which == "gemma3" else zoo.tiny(which)
         inputs = inputs_of(processor, ONE)
         monkeypatch.setattr("resprune.seam.mass_attention._has_windows", lambda model: False)
         with resprune.pruned(model, processor, keep=KEEP):
             pruned = ask(model, inputs)
             mask = hidden(model, inputs, model.resprune.last)
         assert difference(pruned, masked(model, inputs, mask)) > 1e-2
+
+    def test_what_is_seen_both_ways_is_seen_beyond_a_window(self, monkeypatch):
+        """In PaliGemma 2, whose windows do not cut its prefix."""
+        model, processor = zoo.tiny("paligemma2")
+        inputs = inputs_of(processor, [(1, 1)])  # long enough that what stays of the image lies beyond the last windows
+        options = Windows.options
+        monkeypatch.setattr(Windows, "options", lambda self, given: options(self, given | {"local_size": None}))
+        with resprune.pruned(model, processor, keep=KEEP):
+            cut = ask(model, inputs)
+            mask = hidden(model, inputs, model.resprune.last)
+        assert difference(cut, masked(model, inputs, mask)) > 1e-2

@@ -26,12 +26,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from benchmarks.machine import machine, write
 from resprune.device import PeakMemory, default_dtype, free_bytes, now_ms
 from resprune.models import QUANTISED_BYTES
-from resprune.seam import AUGMENTED, MASKED, carried
+from resprune.seam import carried
 from resprune.selection import gram_matrix, greedy_subspace, mass_from_gram
 
 TEXT_TOKENS = 64
 IMAGE_TOKEN = 1
-ROUTES = {"": None, ", mass by mask": MASKED, ", mass by key": AUGMENTED}
+MASS = {"": False, ", mass": True}
 ROOM = 0.7  # share of the free memory that the weights may take
 # Visual tokens, budgets, and the language model's shape.
 CASES = {
@@ -99,7 +99,7 @@ def quantise(module: nn.Module, quantization: str, dtype: torch.dtype) -> None:
 
 
 class Prompt:
-    """The kept visual tokens of one picture, at their places, and some text; mass by a route, or none."""
+    """The kept visual tokens of one picture, at their places, and some text; with mass, or without."""
 
     def __init__(
         self,
@@ -107,9 +107,9 @@ class Prompt:
         features: torch.Tensor,
         gram: np.ndarray,
         kept: torch.Tensor,
-        route: str | None = None,
+        mass: bool = False,
     ) -> None:
-        self.model, self.features, self.gram, self.kept, self.route = model, features, gram, kept, route
+        self.model, self.features, self.gram, self.kept, self.mass = model, features, gram, kept, mass
         self.cache: Cache | None = None
         self.bias: torch.Tensor | None = None
         device = features.device
@@ -122,7 +122,7 @@ class Prompt:
     def prefill(self) -> None:
         """One forward pass, and the mass of each token before it."""
         self.cache = None
-        if self.route:
+        if self.mass:
             self.bias = torch.zeros(self.ids.shape)
             self.bias[0, : len(self.kept)] = mass_from_gram(self.gram, self.kept).log()
         self.cache = self._forward(
@@ -154,7 +154,7 @@ class Prompt:
         return None if memory.bytes is None else memory.bytes - held
 
     def _forward(self, **inputs: Any) -> Cache:
-        with carried(self.model, self.bias, self.route or MASKED):
+        with carried(self.model, self.bias):
             return self.model(**inputs, use_cache=True, logits_to_keep=1).cache
 
 
@@ -179,8 +179,8 @@ def measure(
     for k in budgets:
         runs[f"selection {k}"] = lambda k=k: greedy_subspace(features, k, relevance).indices
         kept = runs[f"selection {k}"]()
-        for name, route in ROUTES.items():
-            prompts[f"{k}{name}"] = Prompt(model, features, gram, kept, route)
+        for name, mass in MASS.items():
+            prompts[f"{k}{name}"] = Prompt(model, features, gram, kept, mass)
     runs |= {f"prefill {name}": prompt.prefill for name, prompt in prompts.items()}
     runs |= {f"step after {name}": prompt.step for name, prompt in prompts.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -211,12 +211,7 @@ def ratios(total: int, k: int, times: dict[str, list[float]], depth: float) -> d
 
     pruned, limit = f"prefill {k}", (total + TEXT_TOKENS) / (k + TEXT_TOKENS)
     speedup = over(f"prefill {total}", pruned)
-    mass = {
-        f"{name[2:].replace(' ', '_')}_cost_of_{what}": over(f"{what} {k}{name}", f"{what} {k}") - 1
-        for what in ("prefill", "step after")
-        for name in ROUTES
-        if name
-    }
+    mass = {f"mass_cost_of_{what}": over(f"{what} {k}, mass", f"{what} {k}") - 1 for what in ("prefill", "step after")}
     return {
         "speedup": speedup,
         "limit": limit,
@@ -249,9 +244,8 @@ def show(name: str, case: dict) -> None:
         print(
             f"  {k:5} tokens: prefill {row['speedup']:.2f} times as fast, {row['share_of_limit']:.0%} of the limit "
             f"{row['limit']:.2f}; selection {row['selection_share_at_true_depth']:.2%} of the prefill at true depth; "
-            f"mass costs {row['mass_by_mask_cost_of_prefill']:+.1%} by the mask, "
-            f"{row['mass_by_key_cost_of_prefill']:+.1%} by the key, of a step of decoding "
-            f"{row['mass_by_mask_cost_of_step']:+.1%} and {row['mass_by_key_cost_of_step']:+.1%}"
+            f"mass costs {row['mass_cost_of_prefill']:+.1%} of it, and {row['mass_cost_of_step']:+.1%} of a step of "
+            "decoding"
         )
 
 

@@ -1,15 +1,15 @@
 """The seam: prune inside a stock model's ``generate``, and undo it without a trace."""
 
 import contextlib
-import functools
+import copy
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import GenerationMixin, PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel, ProcessorMixin
 from transformers.modeling_outputs import ModelOutput
 
 from resprune.errors import InputError
@@ -74,14 +74,15 @@ def attach(
     if "generate" in vars(model) or "resprune" in vars(model):
         raise InputError("The model's generate has been replaced already; call resprune.detach(model) first.")
     model.resprune = Attachment(processor, Settings.of(keep=keep, method=method, **settings))
-    model.generate = types.MethodType(_generate, model)
+    model.generate = _Generate(model)
+    model.__reduce_ex__ = model.generate.reduced
     return model
 
 
 def detach(model: PreTrainedModel) -> PreTrainedModel:
     """Undo :func:`attach`. A model that is not attached stays as it is."""
     if isinstance(vars(model).get("resprune"), Attachment):
-        del model.resprune, model.generate
+        del model.resprune, model.generate, model.__reduce_ex__
     return model
 
 
@@ -95,27 +96,76 @@ def pruned(model: PreTrainedModel, processor: ProcessorMixin, **settings: Any) -
         detach(model)
 
 
-@functools.wraps(GenerationMixin.generate)
-def _generate(self: PreTrainedModel, *args: Any, **kwargs: Any) -> ModelOutput | torch.Tensor:
-    original = types.MethodType(type(self).generate, self)
-    call = dict(inspect.signature(original).bind(*args, **kwargs).arguments)
-    call |= call.pop("kwargs", {})
-    for name, plain in _OTHER_NAMES.items():
-        if call.get(name) is not None and call.get(plain) is None:
-            call[plain] = call.pop(name)
-    attachment: Attachment = self.resprune
-    attachment.last = []
-    if attachment.settings.method.inside:
-        output, attachment.last = generate_inside(self, attachment.settings, call, original)
+class _Generate:
+    """``generate`` of an attached model, which goes with the model into its copies and pickles: they prune as it does.
+
+    A method would not: it is pickled by its name, under which the copy's class has the plain one.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model, self._unpickled = model, False
+
+    def reduced(self, protocol: int) -> tuple[Any, ...]:
+        """The model's ``__reduce_ex__``: ``generate`` comes first, which says what stands in the way of a pickle."""
+        make, arguments, state, *rest = type(self._model).__reduce_ex__(self._model, protocol)
+        return make, arguments, {"generate": self, **state}, *rest
+
+    def __getstate__(self) -> dict[str, Any]:
+        hooks = [hook for module in self._model.modules() for hook in module._forward_hooks.values()]
+        if any("<locals>" in getattr(hook, "__qualname__", "") for hook in hooks):
+            raise InputError(
+                "A model cannot be pickled after its first call, in which transformers hangs nameless functions on it, "
+                "attached or not; pickle it before, or use copy.deepcopy, or save_pretrained and attach what is loaded."
+            )
+        return vars(self) | {"_unpickled": True}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Generate":
+        return _Generate(copy.deepcopy(self._model, memo))
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._plain)
+
+    @property
+    def _plain(self) -> Callable[..., ModelOutput | torch.Tensor]:
+        return types.MethodType(type(self._model).generate, self._model)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> ModelOutput | torch.Tensor:
+        """As :meth:`transformers.GenerationMixin.generate`, pruned."""
+        model, original = self._model, self._plain
+        if self._unpickled:
+            _note_outputs(model)
+            self._unpickled = False
+        call = dict(inspect.signature(original).bind(*args, **kwargs).arguments)
+        call |= call.pop("kwargs", {})
+        for name, plain in _OTHER_NAMES.items():
+            if call.get(name) is not None and call.get(plain) is None:
+                call[plain] = call.pop(name)
+        attachment: Attachment = model.resprune
+        attachment.last = []
+        if attachment.settings.method.inside:
+            output, attachment.last = generate_inside(model, attachment.settings, call, original)
+            return output
+        request = prepare(model, attachment.processor, attachment.settings, call)
+        if request is None:
+            return original(*args, **kwargs)
+        attachment.last = request.results
+        with carried(model, request.cached.bias, shortened=request.cached.shortened):
+            output = original(**request.call)
+        remember(request, output)
+        if isinstance(output, torch.Tensor):
+            return request.prompt.restore(output)
+        output.sequences = request.prompt.restore(output.sequences)
         return output
-    request = prepare(self, attachment.processor, attachment.settings, call)
-    if request is None:
-        return original(*args, **kwargs)
-    attachment.last = request.results
-    with carried(self, request.cached.bias, shortened=request.cached.shortened):
-        output = original(**request.call)
-    remember(request, output)
-    if isinstance(output, torch.Tensor):
-        return request.prompt.restore(output)
-    output.sequences = request.prompt.restore(output.sequences)
-    return output
+
+
+def _note_outputs(model: PreTrainedModel) -> None:
+    """Tell transformers what parts of a model can give beside their output, as their making does in its process only.
+
+    Without it an unpickled model, attached or not, gives no hidden states in a spawned process, and reads no image.
+    """
+    from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY  # here: it is needed hardly ever
+
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            _CAN_RECORD_REGISTRY[module] = module._can_record_outputs

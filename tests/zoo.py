@@ -274,11 +274,11 @@ def _gemma3() -> tuple:
     return model, processor
 
 
-def _paligemma() -> tuple:
+def _paligemma(text: dict[str, Any] | None = None) -> tuple:
     locations = 1152  # tokens for places in a picture, which the processor adds
     config = tf.PaliGemmaConfig(
         vision_config=_vision("siglip_vision_model", projection_dim=HIDDEN),
-        text_config=_text("gemma", head_dim=16, vocab_size=VOCABULARY + locations),
+        text_config=(text or _text("gemma", head_dim=16)) | {"vocab_size": VOCABULARY + locations},
         image_token_index=_id("<image>"),
         projection_dim=HIDDEN,
         hidden_size=HIDDEN,
@@ -286,6 +286,13 @@ def _paligemma() -> tuple:
     images = tf.SiglipImageProcessor(size=_square())
     images.image_seq_length = 16
     return tf.PaliGemmaForConditionalGeneration(config), tf.PaliGemmaProcessor(images, tokenizer(image_token="<image>"))
+
+
+def _paligemma2() -> tuple:
+    """Its language model is Gemma 2: windows narrower than any prompt here, logits capped low enough to matter."""
+    layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 20}
+    caps = {"attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 16}
+    return _paligemma(_text("gemma2", head_dim=16, **layers, **caps))
 
 
 def _mistral3() -> tuple:
@@ -313,6 +320,7 @@ FAMILIES: dict[str, Callable[[], tuple]] = {
     "internvl": _internvl,
     "gemma3": _gemma3,
     "paligemma": _paligemma,
+    "paligemma2": _paligemma2,
     "idefics3": lambda: _idefics("Idefics3"),
     "smolvlm": lambda: _idefics("SmolVLM"),
     "mistral3": _mistral3,

@@ -79,7 +79,7 @@ def differences(
             logits.append(_forced(generate, encoded, token_ids, stop))
     if stop.is_set() or not token_ids:
         return []
-    chosen = torch.tensor(token_ids)[:, None]
+    chosen = torch.tensor(token_ids, device="cpu")[:, None]
     full, less = (side.softmax(dim=1).gather(1, chosen)[:, 0].tolist() for side in logits)
     best = logits[1].argmax(dim=1).tolist()
     tokenizer = processor.tokenizer
@@ -94,7 +94,7 @@ def differences(
 def _forced(generate: Callable[..., Any], encoded: EncodedQuestion, token_ids: list[int], stop: Event) -> torch.Tensor:
     """``[T, V]`` float32 on the CPU, the logits before each token of an answer that is forced."""
     if stop.is_set() or not token_ids:
-        return torch.empty(0, 0)
+        return torch.empty(0, 0, dtype=torch.float32, device="cpu")
     forcing = _Forcing(token_ids, encoded.inputs["input_ids"].shape[1])
     try:
         output = generate(

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from resprune.compare.generation import explained
-from resprune.device import now_ms
+from resprune.device import device_of, now_ms
 from resprune.errors import InputError
 from resprune.images import OpenedImage
 from resprune.question import build_inputs
@@ -43,8 +43,9 @@ class EncodedQuestion:
             InputError: if the question, or an answer of ``max_new_tokens`` to it, is too long, or memory does not
                 suffice.
         """
-        start = now_ms(model.device)
-        inputs = build_inputs(processor, opened.image, question).to(model.device, dtype=model.dtype)
+        device = device_of(model)
+        start = now_ms(device)
+        inputs = build_inputs(processor, opened.image, question).to(device, dtype=model.dtype)
         room = model.config.get_text_config().max_position_embeddings
         if (length := inputs["input_ids"].shape[1]) + max_new_tokens > room:
             raise InputError(
@@ -55,7 +56,7 @@ class EncodedQuestion:
             output = encode(model, inputs)
         except Exception as error:
             raise explained(error) from None
-        ms = now_ms(model.device) - start
+        ms = now_ms(device) - start
         images = Images.of(model, output, inputs)
         (coords,), (features,) = images.coords, images.features
         patches = coords[:, 0] >= 0

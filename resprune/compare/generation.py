@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCrite
 from transformers.generation.streamers import BaseStreamer
 
 from resprune.compare.text import complete, settled
-from resprune.device import PeakMemory, PrefillTimer, kv_bytes, now_ms
+from resprune.device import PeakMemory, PrefillTimer, device_of, kv_bytes, now_ms
 from resprune.errors import InputError
 
 
@@ -87,7 +87,7 @@ class Generation:
         self.cut_off = len(tokens) == self._max_new_tokens and tokens[-1] not in _ends(self._model)
 
     def _run(self, generate: Callable[..., Any], inputs: Mapping[str, Any], stop: Event) -> None:
-        device = self._model.device
+        device = device_of(self._model)
         try:
             with PeakMemory(device) as memory, PrefillTimer(self._model.get_decoder(), device) as prefill:
                 self.start_ms = now_ms(device)
@@ -109,7 +109,7 @@ class Generation:
             self._events.put(explained(error))
 
     def _took(self, token: int) -> None:
-        self.token_ms.append(now_ms(self._model.device))
+        self.token_ms.append(now_ms(device_of(self._model)))
         self._events.put(token)
 
 

@@ -28,7 +28,7 @@ def faster_on_cpu() -> torch.dtype:
     """Which of bfloat16 and float32 this processor multiplies faster: the best of a few small products."""
     best = {}
     for dtype in (torch.bfloat16, torch.float32):
-        a, b = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 768, dtype=dtype)
+        a, b = torch.ones(1024, 256, dtype=dtype, device="cpu"), torch.ones(256, 768, dtype=dtype, device="cpu")
         times = []
         for _ in range(8):
             start = time.perf_counter()

@@ -83,7 +83,7 @@ def _coords(model: PreTrainedModel, _: Encoded, inputs: Mapping[str, Any], optio
         rows, cols = shape_of(size, config.image_grid_pinpoints, config.vision_config.image_size)
         large = grid(rows * side, cols * side, LARGE).reshape(rows, side, cols, side, 3).transpose(1, 2)
         tiles.append(torch.cat([grid(side, side)[None], large.reshape(-1, side * side, 3)]))
-    newline = torch.full((3,), float(STRUCTURAL))
+    newline = torch.full((3,), float(STRUCTURAL), dtype=torch.float32, device="cpu")
     packed, _ = base.pack_image_features(
         [places.float() for places in tiles], sizes, image_newline=newline, **options(model, inputs)
     )
@@ -112,7 +112,7 @@ def _large_view(processor: ProcessorMixin, image_size: Size, side: int, patch: i
     resized = get_patch_output_size(picture, canvas, ChannelDimension.LAST)
     pixels = _tile_pixels(processor)
     padded = [n // pixels * side for n in canvas]
-    seen = unpad_image(torch.empty(1, *padded), (height, width)).shape[1:]
+    seen = unpad_image(torch.empty(1, *padded, device="cpu"), (height, width)).shape[1:]
     lines = []
     for old, new, full, before, after in zip((height, width), resized, canvas, padded, seen, strict=True):
         place = (before - after) // 2 + torch.arange(after, dtype=torch.float64, device="cpu")

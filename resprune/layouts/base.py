@@ -103,7 +103,7 @@ def is_a(thing: object, name: str) -> bool:
 
 def grid(rows: int, cols: int, tile: int = 0) -> torch.Tensor:
     """``[rows * cols, 3]`` int64, the coordinates of one grid, row by row."""
-    row, col = torch.meshgrid(torch.arange(rows), torch.arange(cols), indexing="ij")
+    row, col = torch.meshgrid(torch.arange(rows, device="cpu"), torch.arange(cols, device="cpu"), indexing="ij")
     return torch.stack([torch.full_like(row, tile), row, col], dim=-1).reshape(-1, 3)
 
 
@@ -154,4 +154,4 @@ def needed(inputs: Mapping[str, Any], name: str) -> torch.Tensor:
     """
     if inputs.get(name) is None:
         raise InputError(f"The inputs have no {name}; give all that the processor made of the images.")
-    return torch.as_tensor(inputs[name])
+    return torch.as_tensor(inputs[name], device="cpu")

@@ -38,7 +38,7 @@ class DART(Method):
             text = tokens.text.float().cpu()
             rows.append(text[text.abs().sum(1).argsort(descending=True, stable=True)[:PIVOTS]])
         chosen = pivots.tolist()
-        there = torch.ones(len(tokens), dtype=torch.bool)
+        there = torch.ones(len(tokens), dtype=torch.bool, device="cpu")
         there[pivots] = False
         cosines = _unit(torch.cat(rows)) @ _unit(features).T
         for i, row in enumerate(cosines):
@@ -46,7 +46,7 @@ class DART(Method):
             least = row.masked_fill(~there, torch.inf).argsort(stable=True)[:share]
             there[least] = False
             chosen += least.tolist()
-        return Selection.of(torch.tensor(chosen + there.nonzero()[:, 0].tolist()), k)
+        return Selection.of(torch.tensor(chosen + there.nonzero()[:, 0].tolist(), device="cpu"), k)
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:

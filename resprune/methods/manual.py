@@ -57,7 +57,7 @@ class Manual(Method):
             raise InputError(
                 f"indices names the visual token {last}, but the image has {total}; give 0 to {total - 1}."
             )
-        chosen = torch.tensor(self.indices)
-        others = torch.ones(total, dtype=torch.bool)
+        chosen = torch.tensor(self.indices, device="cpu")
+        others = torch.ones(total, dtype=torch.bool, device="cpu")
         others[chosen] = False
         return Selection.of(torch.cat([chosen, others.nonzero()[:, 0]]), len(chosen))

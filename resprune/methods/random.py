@@ -26,7 +26,7 @@ class Random(Method):
     seed: int = option(0, "which sample it is", least=0, most=2**63 - 1)
 
     def select(self, tokens: VisualTokens, k: int) -> Selection:
-        order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(self.seed))
+        order = torch.randperm(len(tokens), generator=torch.Generator("cpu").manual_seed(self.seed), device="cpu")
         return Selection.of(order, k)
 
     def drawn(self, number: int) -> Self:

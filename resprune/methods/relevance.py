@@ -25,5 +25,5 @@ class MostRelevant(Conditioned):
 
     def select(self, tokens: VisualTokens, k: int) -> Selection:
         if tokens.relevance is None:
-            return Selection.of(torch.arange(len(tokens)), k)
+            return Selection.of(torch.arange(len(tokens), device="cpu"), k)
         return largest(tokens.relevance.cpu(), k)

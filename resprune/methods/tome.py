@@ -30,7 +30,7 @@ class ToMe(Method):
     def select(self, tokens: VisualTokens, k: int) -> Selection:
         k = checked_budget(k, len(tokens))
         sums = finite(tokens).clone()
-        owner, left = torch.arange(len(tokens)), torch.arange(len(tokens))
+        owner, left = torch.arange(len(tokens), device="cpu"), torch.arange(len(tokens), device="cpu")
         while len(left) > k:
             joining, joined = left[::2], left[1::2]
             directions = torch.nn.functional.normalize(sums, dim=1)  # of the means: a length does not matter
@@ -38,7 +38,7 @@ class ToMe(Method):
             most = best.argsort(descending=True, stable=True)[: min(len(left) - k, len(joined))]
             leaving, into = joining[most], joined[to[most]]
             sums.index_add_(0, into, sums[leaving])
-            moved = torch.arange(len(tokens))
+            moved = torch.arange(len(tokens), device="cpu")
             moved[leaving] = into
             owner = moved[owner]
             left = left[~torch.isin(left, leaving)]

@@ -35,7 +35,7 @@ class Uniform(Method):
             places = [(row, col) for row, col in tokens.coords[indices, 1:].tolist()]
             kept += [indices[i] for i in _grid(places, share)]
         others = sorted(set(range(len(tokens))) - set(kept))
-        return Selection.of(torch.tensor(kept + others), k)
+        return Selection.of(torch.tensor(kept + others, device="cpu"), k)
 
 
 def _grid(places: list[tuple[int, int]], k: int) -> list[int]:

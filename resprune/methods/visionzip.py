@@ -35,12 +35,12 @@ class VisionZip(Method):
         contextual = min(round(CONTEXTUAL * k), k - 1)
         dominant = by_attention[: k - contextual]
         rest = by_attention[k - contextual :].sort().values
-        owners = torch.zeros(len(tokens), dtype=torch.int64)
-        owners[dominant] = torch.arange(len(dominant))
+        owners = torch.zeros(len(tokens), dtype=torch.int64, device="cpu")
+        owners[dominant] = torch.arange(len(dominant), device="cpu")
         if not contextual:
             return Selection.of(by_attention, k)
         targets = rest[:: len(rest) // contextual][:contextual]
         keys = torch.nn.functional.normalize(tokens.saliency.keys.cpu(), dim=1)
         owners[rest] = len(dominant) + (keys[rest] @ keys[targets].T).argmax(1)
-        owners[targets] = len(dominant) + torch.arange(contextual)
+        owners[targets] = len(dominant) + torch.arange(contextual, device="cpu")
         return Selection.merging(torch.cat([dominant, targets]), owners)

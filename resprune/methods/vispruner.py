@@ -33,7 +33,7 @@ class VisPruner(Method):
         k = checked_budget(k, len(tokens))
         important = largest(attention(tokens, self), k - k // 2).chosen
         features = torch.nn.functional.normalize(finite(tokens), dim=1)
-        rest = torch.ones(len(tokens), dtype=torch.bool)
+        rest = torch.ones(len(tokens), dtype=torch.bool, device="cpu")
         rest[important] = False
         while (surplus := int(rest.sum()) - k // 2) > 0:
             left = rest.nonzero()[:, 0]
@@ -44,6 +44,6 @@ class VisPruner(Method):
             duplicated = (features[one] @ features[other].T).amax(1)
             rest[one[duplicated.argsort(descending=True, stable=True)[: min(AT_ONCE, surplus)]]] = False
         kept = torch.cat([important, rest.nonzero()[:, 0]])
-        others = torch.ones(len(tokens), dtype=torch.bool)
+        others = torch.ones(len(tokens), dtype=torch.bool, device="cpu")
         others[kept] = False
         return Selection.of(torch.cat([kept, others.nonzero()[:, 0]]), k)

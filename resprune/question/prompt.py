@@ -98,7 +98,7 @@ def question_of(processor: ProcessorMixin, input_ids: Sequence[int] | torch.Tens
         processor: that made the prompt.
         input_ids: ``[S]``, one row of it; padding and image tokens are passed over.
     """
-    text = _flat(_words(processor, torch.as_tensor(input_ids).tolist()))
+    text = _flat(_words(processor, torch.as_tensor(input_ids, device="cpu").tolist()))
     if processor.chat_template:
         tokenizer = processor.tokenizer
         frame = tokenizer(_rendered(processor, [_SENTINEL] * 3), add_special_tokens=False).input_ids

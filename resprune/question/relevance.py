@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from resprune.device import as_written
 from resprune.question.nouns import Noun
 
 if TYPE_CHECKING:
@@ -43,14 +44,15 @@ def noun_embeddings(nouns: list[Noun], tokenizer: "PreTrainedTokenizerBase", emb
         embedding: the model's input embedding.
 
     Returns:
-        ``[J, D]`` float32 on the device of ``embedding``; zeros for a noun that the tokenizer cannot spell.
+        ``[J, D]`` float32 on the device of ``embedding``, or on the CPU where its weights are put aside; zeros for a
+        noun that the tokenizer cannot spell.
     """
-    device = embedding.weight.device
-    vectors = torch.zeros(len(nouns), embedding.embedding_dim, device=device)
+    device = _device(embedding)
+    vectors = torch.zeros(len(nouns), embedding.embedding_dim, dtype=torch.float32, device=device)
     for vector, noun in zip(vectors, nouns, strict=True):
         spellings = [ids for form in (noun.lemma, noun.surface) if (ids := _inside_sentence(form, tokenizer))]
         if spellings:
-            ids = torch.tensor(min(spellings, key=len)).to(device)
+            ids = torch.tensor(min(spellings, key=len), device=device)
             vector.copy_(embedding(ids).float().mean(0))
     return vectors
 
@@ -61,13 +63,19 @@ def _inside_sentence(word: str, tokenizer: "PreTrainedTokenizerBase") -> list[in
     return both[len(before) :]
 
 
+def _device(embedding: nn.Embedding) -> torch.device:
+    """Of its inputs: weights that are put aside are on none, and whoever fetches them moves the inputs as well."""
+    device = embedding.weight.device
+    return torch.device("cpu") if device.type == "meta" else device
+
+
 @torch.no_grad()
 def token_embeddings(text: str, tokenizer: "PreTrainedTokenizerBase", embedding: nn.Embedding) -> torch.Tensor:
     """``[T, D]`` float32 input embeddings of the tokens of ``text``; special tokens in it are spelled as the text they
     are, since the model may have no embedding for one.
     """
     ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-    return embedding(torch.tensor(ids, dtype=torch.int64, device=embedding.weight.device)).float()
+    return embedding(torch.tensor(ids, dtype=torch.int64, device=_device(embedding))).float()
 
 
 @torch.no_grad()
@@ -85,14 +93,18 @@ def relevance(features: torch.Tensor, noun_vectors: torch.Tensor, pooling: str =
     Source: arXiv 2603.21105, text conditioning; the maximum over nouns is its best variant. How r is brought to
     ``(0, 1]`` is not in the paper.
     """
-    tokens = features.float()
-    nouns = nn.functional.normalize(noun_vectors.to(features.device).float(), dim=1)
+    with as_written(features.device):
+        return _relevance(features.float(), noun_vectors.to(features.device).float(), pooling)
+
+
+def _relevance(tokens: torch.Tensor, noun_vectors: torch.Tensor, pooling: str) -> Relevance:
+    nouns = nn.functional.normalize(noun_vectors, dim=1)
     per_noun = nouns @ tokens.T / tokens.norm(dim=1).clamp_min(1e-12)  # [J, N]
-    flat = torch.ones(len(features), device=features.device)
+    flat = torch.ones(len(tokens), dtype=torch.float32, device=tokens.device)
     if not len(nouns):
         return Relevance(per_noun, flat, torch.zeros_like(flat))
     if pooling == "pooled":
-        centre = nn.functional.normalize(noun_vectors.to(features.device).float().mean(0), dim=0)
+        centre = nn.functional.normalize(noun_vectors.mean(0), dim=0)
         best = centre @ tokens.T / tokens.norm(dim=1).clamp_min(1e-12)
     else:
         best = per_noun.mean(0) if pooling == "mean" else per_noun.amax(0)

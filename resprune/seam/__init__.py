@@ -2,13 +2,11 @@
 
 from resprune.seam.encoding import Images, encode
 from resprune.seam.fastv import generate_inside
-from resprune.seam.mass_attention import AUGMENTED, MASKED, carried
+from resprune.seam.mass_attention import carried
 from resprune.seam.request import prepare, remember
 from resprune.seam.result import PruneResult
 
 __all__ = [
-    "AUGMENTED",
-    "MASKED",
     "Images",
     "PruneResult",
     "carried",

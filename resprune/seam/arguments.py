@@ -9,6 +9,8 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
+from resprune.seam.attention import under_way
+
 
 def setting(model: PreTrainedModel, call: dict[str, Any], name: str) -> Any:
     """What ``generate`` takes ``name`` to be: as given in the call, in its generation config, or in the model's."""
@@ -38,7 +40,8 @@ class CallersPrompt:
         """The arguments of ``generate`` that count or see the prompt, made to fit the one that is sent.
 
         ``max_length`` and ``min_length`` move by the difference in length; streamers, logits processors, stopping
-        criteria and ``prefix_allowed_tokens_fn`` still see the caller's prompt. Nothing given by the caller is changed.
+        criteria and ``prefix_allowed_tokens_fn`` still see the caller's prompt, and what they ask of any model is not
+        part of the call. Nothing given by the caller is changed.
         """
         changed = self._lengths(model, call)
         if call.get("streamer") is not None:
@@ -49,8 +52,8 @@ class CallersPrompt:
             changed["stopping_criteria"] = StoppingCriteriaList(_Criterion(c, self) for c in call["stopping_criteria"])
         if (allowed := call.get("prefix_allowed_tokens_fn")) is not None:
             # The function is asked about a prompt of the batch, for each of its beams or sampled answers.
-            changed["prefix_allowed_tokens_fn"] = lambda row, ids: allowed(
-                row, torch.cat([self.ids[row].to(ids.device), ids[self.sent :]])
+            changed["prefix_allowed_tokens_fn"] = lambda row, ids: _apart(
+                allowed, row, torch.cat([self.ids[row].to(ids.device), ids[self.sent :]])
             )
         return changed
 
@@ -72,6 +75,12 @@ class CallersPrompt:
         return {"generation_config": config, **given}
 
 
+def _apart(function: Callable, *args: Any, **options: Any) -> Any:
+    """What a function of the caller's gives, outside the call under way: it may ask the same model something else."""
+    with under_way(None):
+        return function(*args, **options)
+
+
 class _Streamer(BaseStreamer):
     """Hands a streamer the caller's prompt in place of the one sent, which ``generate`` streams first."""
 
@@ -79,11 +88,11 @@ class _Streamer(BaseStreamer):
         self.inner, self.prompt, self.started = inner, prompt, False
 
     def put(self, value: torch.Tensor) -> None:
-        self.inner.put(value if self.started else self.prompt.restore(value))
+        _apart(self.inner.put, value if self.started else self.prompt.restore(value))
         self.started = True
 
     def end(self) -> None:
-        self.inner.end()
+        _apart(self.inner.end)
 
 
 class _Processor(LogitsProcessor):
@@ -93,7 +102,7 @@ class _Processor(LogitsProcessor):
         self.inner, self.prompt = inner, prompt
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        return self.inner(self.prompt.restore(input_ids), scores)
+        return _apart(self.inner, self.prompt.restore(input_ids), scores)
 
 
 class _Criterion(StoppingCriteria):
@@ -103,4 +112,4 @@ class _Criterion(StoppingCriteria):
         self.inner, self.prompt = inner, prompt
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        return self.inner(self.prompt.restore(input_ids), scores, **kwargs)
+        return _apart(self.inner, self.prompt.restore(input_ids), scores, **kwargs)

@@ -7,6 +7,8 @@ from resprune.methods import VisualTokens
 from resprune.selection import Selection
 from resprune.settings import AUTO_LEAST, AUTO_MOST, Settings
 
+_FLOATS = {"dtype": torch.float32, "device": "cpu"}
+
 
 def choose(tokens: VisualTokens, settings: Settings, protected: torch.Tensor) -> Selection:
     """The visual tokens of one image that stay.
@@ -28,13 +30,15 @@ def choose(tokens: VisualTokens, settings: Settings, protected: torch.Tensor) ->
     _check(protected, total)
     if settings.method.by_hand:
         by_hand = settings.method.select(tokens, total).chosen
-        return _ahead(torch.cat([protected, by_hand]).unique(sorted=False), Selection.of(torch.arange(total), 1), 0)
+        return _ahead(
+            torch.cat([protected, by_hand]).unique(sorted=False), Selection.of(torch.arange(total, device="cpu"), 1), 0
+        )
     if not len(protected):
         return _budgeted(tokens, settings, settings.budget(total))
     budget = settings.budget(total)
     more = None if budget is None else min(max(budget - len(protected), 0), total - len(protected))
     if more == 0:
-        return _ahead(protected, Selection.of(torch.arange(total), 1), 0)
+        return _ahead(protected, Selection.of(torch.arange(total, device="cpu"), 1), 0)
     others = _without(protected, total)
     rest = tokens.beside(protected, others)
     chosen = _budgeted(rest, settings, more)
@@ -61,12 +65,12 @@ def _ahead(first: torch.Tensor, selection: Selection, more: int) -> Selection:
     indices = order[: len(first) + more].sort().values
     if selection.energy is None:
         return Selection(order, indices)
-    energy = torch.cat([torch.full((len(first),), torch.inf), selection.energy.cpu()])
-    return Selection(order, indices, energy, torch.cat([torch.zeros(len(first)), selection.captured.cpu()]))
+    energy = torch.cat([torch.full((len(first),), torch.inf, **_FLOATS), selection.energy.cpu()])
+    return Selection(order, indices, energy, torch.cat([torch.zeros(len(first), **_FLOATS), selection.captured.cpu()]))
 
 
 def _without(indices: torch.Tensor, total: int) -> torch.Tensor:
-    others = torch.ones(total, dtype=torch.bool)
+    others = torch.ones(total, dtype=torch.bool, device="cpu")
     others[indices] = False
     return others.nonzero()[:, 0]
 

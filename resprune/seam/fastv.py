@@ -7,10 +7,10 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
-from resprune.device import Span
+from resprune.device import Span, device_of
 from resprune.errors import InputError
 from resprune.layouts import check_ids
-from resprune.seam.arguments import setting
+from resprune.seam.arguments import CallersPrompt, setting
 from resprune.seam.encoding import Images, encode
 from resprune.seam.fastv_attention import LAYER, leaving
 from resprune.seam.request import SIZES, concerns_us, earlier_prompt, encoded_images, mask_and_filler, rows_of
@@ -54,12 +54,12 @@ def generate_inside(
     patches = [where[places[:, 0] >= 0] for where, places in zip(columns, images.coords, strict=True)]
     budgets = [settings.budget(len(where)) for where in patches]
     new = {name: value for name, value in call.items() if name != "pixel_values"} | {"attention_mask": mask}
+    new |= CallersPrompt(call["input_ids"], ids.shape[1]).translate(model, call)
     new["mm_encoder_outputs"] = (call.get("mm_encoder_outputs") or {}) | {"image": output}
     if all(budget == len(where) for budget, where in zip(budgets, patches, strict=True)):
-        orders, answer = [torch.arange(len(where)) for where in patches], original(**new)
+        orders, answer = [torch.arange(len(where), device="cpu") for where in patches], original(**new)
     else:
-        there = [(row, where.to(model.device)) for row, where in zip(rows, patches, strict=True)]
-        with leaving(model, len(ids), there, budgets) as watch:
+        with leaving(model, len(ids), list(zip(rows, patches, strict=True)), budgets) as watch:
             answer = original(**new)
         orders = watch.orders
     layers = model.config.get_text_config(decoder=True).num_hidden_layers
@@ -81,7 +81,7 @@ def _result(
         nouns=[],
         tokens_total=total,
         tokens_kept=kept,
-        took=Span(model.device).end(),
+        took=Span(device_of(model)).end(),
         method=method,
         average=(min(LAYER, layers) * total + max(0, layers - LAYER) * kept) / layers,
         notes=[f"Layers 1 to {LAYER} read all {total} tokens. The others are masked, not cut out: no time is saved."],

@@ -8,50 +8,79 @@ the later layers only, so that its cost is not that of the tokens that it keeps.
 """
 
 import contextlib
-from collections.abc import Iterator
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from torch.nn.functional import pad
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from resprune.device import as_written
+from resprune.seam.attention import Attended, Attention, Call, added, seen, under_way
 
 LAYER = 2  # the first that reads fewer tokens; K of the paper
-_NAME = "resprune_fastv"
 
 
-@dataclass
-class Watch:
-    """The call under way.
+class Watch(Call):
+    """A call whose later layers see fewer tokens.
 
-    Attributes:
+    Args:
+        config: of the language model.
         rows: of the batch, before ``generate`` repeats any.
         images: for each image the row of the batch and the columns ``[n]`` of its tokens.
         budgets: how many of them stay.
+
+    Attributes:
         orders: for each image ``[n]`` int64 on the CPU, its tokens by attention, once that is known.
-        dropped: ``[B, S]`` bool, the columns that later layers do not see, likewise.
     """
 
-    rows: int
-    images: list[tuple[int, torch.Tensor]]
-    budgets: list[int]
-    orders: list[torch.Tensor] = field(default_factory=list)
-    dropped: torch.Tensor | None = None
+    def __init__(
+        self, config: PreTrainedConfig, rows: int, images: list[tuple[int, torch.Tensor]], budgets: list[int]
+    ) -> None:
+        super().__init__(config)
+        self.orders: list[torch.Tensor] = []
+        self._rows, self._images, self._budgets = rows, images, budgets
+        self._dropped: torch.Tensor | None = None  # [B, S] bool, the columns that later layers do not see, once known
+        self._offsets: dict[int, int] = {}  # with which column as many keys begin, as the latest masks had it
 
-    def choose(self, attention: torch.Tensor) -> None:
+    def mask(self, stock: Callable[..., Any], options: dict[str, Any]) -> torch.Tensor:
+        self._offsets[options["kv_length"]] = int(options.get("kv_offset", 0))
+        return added(seen(options), 0.0, options["dtype"])
+
+    def attend(
+        self,
+        attention: Attention,
+        module: nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor,
+        **options: Any,
+    ) -> Attended:
+        if module.layer_idx >= LAYER:
+            mask = mask.masked_fill(self._hidden(mask), torch.finfo(mask.dtype).min)
+        elif module.layer_idx == LAYER - 1 and self._dropped is None:
+            with as_written(query.device):
+                self._choose(_last_row(query, key, mask, options.get("scaling"), options.get("softcap")))
+        return attention.masked(module, query, key, value, mask=mask, **options)
+
+    def _choose(self, attention: torch.Tensor) -> None:
         """By ``[B * beams, S]`` attention of the last token."""
-        attention = attention[:: len(attention) // self.rows]
-        self.dropped = torch.zeros_like(attention, dtype=torch.bool)
-        for (row, columns), budget in zip(self.images, self.budgets, strict=True):
+        attention = attention[:: len(attention) // self._rows]
+        self._dropped = torch.zeros_like(attention, dtype=torch.bool)
+        for (row, columns), budget in zip(self._images, self._budgets, strict=True):
+            columns = columns.to(attention.device)
             order = attention[row, columns].argsort(descending=True, stable=True)
-            self.dropped[row, columns[order[budget:]]] = True
+            self._dropped[row, columns[order[budget:]]] = True
             self.orders.append(order.cpu())
 
-
-_WATCH: ContextVar[Watch | None] = ContextVar("resprune_fastv", default=None)
+    def _hidden(self, mask: torch.Tensor) -> torch.Tensor:
+        """``[B, 1, 1, keys]`` bool, which keys of a mask ``[B, 1, queries, keys]`` were dropped."""
+        rows, length = len(mask), mask.shape[-1]
+        dropped = self._dropped.to(mask.device)[:, self._offsets[length] :][:, :length]
+        hidden = pad(dropped, (0, length - dropped.shape[1]))
+        return hidden.repeat_interleave(rows // len(hidden), dim=0)[:, None, None]
 
 
 @contextlib.contextmanager
@@ -60,53 +89,26 @@ def leaving(
 ) -> Iterator[Watch]:
     """Let visual tokens leave inside ``model`` for the length of a ``with`` block with one call of ``generate``.
 
+    That holds for forward passes in this context; other threads may use the model meanwhile, and nothing of it changes.
+
     Args:
         model: of a supported family.
         rows: of the batch, before ``generate`` repeats any.
         images: for each image the row of the batch and the columns ``[n]`` int64 of its visual tokens in the prompt.
         budgets: how many of them stay.
     """
-    watch = Watch(rows, images, budgets)
-    before = model.config.get_text_config(decoder=True)._attn_implementation
-    token = _WATCH.set(watch)
-    model.set_attn_implementation({"text_config": _NAME})
-    try:
+    watch = Watch(model.config.get_text_config(decoder=True), rows, images, budgets)
+    with under_way(watch):
         yield watch
-    finally:
-        model.set_attn_implementation({"text_config": before})
-        _WATCH.reset(token)
 
 
-def _mask(*args: Any, **kwargs: Any) -> torch.Tensor | None:
-    return sdpa_mask(*args, **kwargs | {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
-
-
-def _attend(
-    module: nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    **kwargs: Any,
-) -> tuple[torch.Tensor, None]:
-    watch = _WATCH.get()
-    if watch and module.layer_idx >= LAYER:
-        hidden = watch.dropped.repeat_interleave(len(query) // len(watch.dropped), dim=0)
-        hidden = nn.functional.pad(hidden, (0, key.shape[2] - hidden.shape[1]))
-        attention_mask = attention_mask & ~hidden[:, None, None]
-    elif watch and module.layer_idx == LAYER - 1 and watch.dropped is None:
-        watch.choose(_last_row(query, key, attention_mask, scaling))
-    return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
-
-
-def _last_row(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor, scaling: float | None) -> torch.Tensor:
+def _last_row(
+    query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor, scaling: float | None, softcap: float | None
+) -> torch.Tensor:
     """``[B, S]`` float32, how much the last token attends to each, the mean over heads."""
     asked = query[:, :, -1].unflatten(1, (key.shape[1], -1)).float()  # [B, key heads, queries of each, d]
     logits = torch.einsum("bhqd,bhsd->bhqs", asked, key.float()) * (scaling or query.shape[-1] ** -0.5)
-    seen = mask[:, :, -1, None]  # [B, 1, 1, S]
-    return logits.masked_fill(~seen, -torch.inf).softmax(-1).mean((1, 2))
-
-
-AttentionInterface.register(_NAME, _attend)
-AttentionMaskInterface.register(_NAME, _mask)
+    if softcap is not None:
+        logits = softcap * (logits / softcap).tanh()
+    visible = mask[:, :, -1, None] == 0  # [B, 1, 1, S]
+    return logits.masked_fill(~visible, -torch.inf).softmax(-1).mean((1, 2))

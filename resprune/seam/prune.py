@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from resprune.device import Span
+from resprune.device import Span, as_written
 from resprune.layouts import boxes
 from resprune.methods import Conditioned, Method, Saliency, VisualTokens
 from resprune.question import Relevance, noun_embeddings, question_of, token_embeddings
@@ -89,6 +89,18 @@ def prune(
         InputError: if the settings name a token that the image does not have, or the method needs what the
             model lacks.
     """
+    with as_written(features.device):
+        return _prune(features, coords, saliency, words, settings, processor)
+
+
+def _prune(
+    features: torch.Tensor,
+    coords: torch.Tensor,
+    saliency: Saliency | None,
+    words: Words,
+    settings: Settings,
+    processor: ProcessorMixin,
+) -> Pruned:
     span = Span(features.device)
     patches = (coords[:, 0] >= 0).nonzero()[:, 0]
     places = coords[patches]
@@ -166,7 +178,7 @@ def _protected(
                 notes.append(
                     f"The box {(left, top, right, bottom)} protects nothing: the model does not see that part."
                 )
-    return torch.tensor(list(dict.fromkeys(indices)), dtype=torch.int64), notes
+    return torch.tensor(list(dict.fromkeys(indices)), dtype=torch.int64, device="cpu"), notes
 
 
 def _notes(words: Words, settings: Settings, total: int, kept: int) -> list[str]:

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from transformers.modeling_outputs import ModelOutput
 from transformers.utils.generic import is_flash_attention_requested
 
-from resprune.device import SharedSpan, Span
+from resprune.device import SharedSpan, Span, device_of
 from resprune.errors import InputError
 from resprune.layouts import check_ids, check_whole
 from resprune.seam.arguments import CallersPrompt, setting
@@ -127,7 +127,7 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     if output is None and call.get("pixel_values") is not None:
         output = encode(model, call)
 
-    whole = Span(model.device)
+    whole = Span(device_of(model))
     images = None if output is None else Images.of(model, output, {**call, **sizes, "input_ids": own_ids[:, start:]})
     rows = rows_of(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
     if images and settings.boxes:
@@ -135,7 +135,7 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     asked = {row: Words.of(model, processor, own_ids[row], settings.method) for row in set(rows)}
     candidates = zip(images.features, images.coords, images.saliency, rows, strict=True) if images else []
     chosen = [prune(*image, asked[row], settings, processor, model) for *image, row in candidates]
-    mass = torch.ones(own_ids.shape)
+    mass = torch.ones(own_ids.shape, dtype=torch.float32, device=own_ids.device)
     if chosen:
         mass[is_image] = torch.cat([image.mass for image in chosen])
     shortened = shorten(own_mask, mass == 0, cached, force_padding=_needs_mask(model, call))
@@ -192,7 +192,7 @@ def _in_cache(call: dict[str, Any]) -> torch.Tensor:
     ids, cache, earlier = call["input_ids"], call.get("cache"), earlier_prompt(call)
     entries = 0 if cache is None else int(cache.get_seq_length())
     if earlier is None:
-        return torch.arange(entries).expand(len(ids), -1)
+        return torch.arange(entries, device="cpu").expand(len(ids), -1)
     return earlier.shortened.repeated(len(ids)).in_cache(entries)
 
 

@@ -2,11 +2,38 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+from torch import nn
 from transformers import CLIPVisionModel, PreTrainedModel
 
+from resprune.device import as_written
 from resprune.methods import Saliency
+from resprune.seam.attention import Attended, Attention, Call, under_way
+
+
+class _Listening(Call):
+    """A call that notes the queries and keys of one layer, as they come."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__(layer.config)
+        self._layer = layer
+        self.heard: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def attend(
+        self,
+        attention: Attention,
+        module: nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: Any,
+        **options: Any,
+    ) -> Attended:
+        if module is self._layer:
+            self.heard = query, key
+        return super().attend(attention, module, query, key, value, mask, **options)
 
 
 @contextlib.contextmanager
@@ -24,25 +51,17 @@ def watched(model: PreTrainedModel) -> Iterator[list[Saliency]]:
     layers = next(module for name, module in tower.named_modules() if name.endswith("encoder.layers"))
     read = model.config.vision_feature_layer
     read = read if isinstance(read, int) else read[-1]
-    attention = layers[len(layers) + read if read < 0 else read - 1].self_attn
-    seen: dict[str, torch.Tensor] = {}
-    hooks = [
-        getattr(attention, name).register_forward_hook(lambda _, __, output, name=name: seen.update({name: output}))
-        for name in ("q_proj", "k_proj")
-    ]
-    try:
+    call = _Listening(layers[len(layers) + read if read < 0 else read - 1].self_attn)
+    with under_way(call):
         yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if seen:
-        found += _each(seen["q_proj"].float(), seen["k_proj"].float(), attention.num_heads)
+    if call.heard is not None:
+        with as_written(call.heard[0].device):
+            found += _each(*(states.float() for states in call.heard))
 
 
-def _each(queries: torch.Tensor, keys: torch.Tensor, heads: int) -> list[Saliency]:
-    """Of ``[images, 1 + N, D]`` queries and keys, the CLS token's first."""
-    by_head = keys.unflatten(2, (heads, -1))  # [images, 1 + N, H, d]
-    asked = queries[:, 0].unflatten(1, (heads, -1))
-    logits = torch.einsum("ihd,inhd->ihn", asked, by_head) * by_head.shape[-1] ** -0.5
+def _each(queries: torch.Tensor, keys: torch.Tensor) -> list[Saliency]:
+    """Of ``[images, H, 1 + N, d]`` queries and keys, the CLS token's first."""
+    by_head = keys.transpose(1, 2)  # [images, 1 + N, H, d]
+    logits = torch.einsum("ihd,inhd->ihn", queries[:, :, 0], by_head) * by_head.shape[-1] ** -0.5
     attention = logits.softmax(-1)[..., 1:]
     return [Saliency(*pair) for pair in zip(attention, by_head[:, 1:].mean(2), strict=True)]

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from resprune.device import one_thread
+from resprune.device import as_written, one_thread
 
 MANY_PRODUCTS = 4e9  # from here on a Gram matrix on the CPU is worth several threads
 
@@ -18,4 +18,5 @@ def gram_matrix(features: torch.Tensor) -> np.ndarray:
         threads = one_thread() if len(array) * array.size < MANY_PRODUCTS else nullcontext()
         with threads, np.errstate(over="ignore", invalid="ignore"):  # the caller is told in words
             return array @ array.T  # numpy sees the transpose and calls ssyrk
-    return (rows @ rows.T).cpu().numpy()
+    with as_written(rows.device):
+        return (rows @ rows.T).cpu().numpy()

@@ -11,6 +11,7 @@ none left, and counting them to one of another thing makes the model see more of
 import numpy as np
 import torch
 
+from resprune.device import as_written
 from resprune.selection.gram import gram_matrix
 
 ANY = -1.0  # the least cosine there is
@@ -84,7 +85,8 @@ def succession(features: torch.Tensor, order: torch.Tensor, alike: float = ANY) 
     found = []
     for start in range(0, len(rows), SUCCESSION_ROWS):
         part = slice(start, start + SUCCESSION_ROWS)
-        products = rows[part] @ centres.T
+        with as_written(rows.device):
+            products = rows[part] @ centres.T
         distance = centres.square().sum(1) - 2 * products
         unlike = products < alike * norms[part, None] * norms[order]
         nearer = torch.ones_like(distance, dtype=torch.bool)

@@ -45,7 +45,7 @@ class Selection:
             chosen: int64, none twice, the best first.
             owners: ``[N]`` int64, for each token the place in ``chosen`` of the one that it becomes part of.
         """
-        others = torch.ones(len(owners), dtype=torch.bool)
+        others = torch.ones(len(owners), dtype=torch.bool, device="cpu")
         others[chosen] = False
         members = torch.nn.functional.one_hot(owners, len(chosen)).T.float()
         merge = members / members.sum(1, keepdim=True) if others.any() else None

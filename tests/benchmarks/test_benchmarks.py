@@ -22,7 +22,7 @@ def test_latency_measures_every_run_and_tells_the_machine(quantization, tmp_path
     assert (case["layers"], case["true_layers"]) == (2, 4)
     assert case["ms"].keys() == {
         *("prefill 12", "step after 12"),
-        *(f"{what} {k}{mass}" for what in ("prefill", "step after") for k in (6, 3) for mass in latency.ROUTES),
+        *(f"{what} {k}{mass}" for what in ("prefill", "step after") for k in (6, 3) for mass in latency.MASS),
         *("selection 6", "selection 3"),
     }
     assert all(0 < row["min"] <= row["median"] <= row["max"] for row in case["ms"].values())

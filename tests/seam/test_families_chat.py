@@ -178,7 +178,7 @@ class TestProcessors:
             processor.patch_size //= 2
         elif family == "llava_onevision":
             processor.num_image_tokens = 64
-        elif family in ("gemma3", "paligemma", "internvl"):
+        elif family in ("gemma3", "paligemma", "paligemma2", "internvl"):
             processor.image_seq_length = 64
         elif family in ("idefics3", "smolvlm"):
             processor.image_seq_len = 64

@@ -1,6 +1,6 @@
 """What a user hands in, made safe: a picture as plain RGB pixels, a question as text, a file by its name."""
 
-from resprune.images.names import closest
+from resprune.images.names import Names, closest_file, readings, readings_of
 from resprune.images.opening import (
     ENDINGS,
     FORMATS,
@@ -19,9 +19,12 @@ __all__ = [
     "MAX_ASPECT",
     "MAX_PIXELS",
     "MAX_QUESTION",
+    "Names",
     "OpenedImage",
     "Source",
     "checked_question",
-    "closest",
+    "closest_file",
     "open_image",
+    "readings",
+    "readings_of",
 ]

@@ -147,12 +147,19 @@ def folder(text: str, limits: Limits) -> Pool:
 def _opened(text: str) -> Path:
     try:
         wanted = Path(text).resolve(strict=True)
-        allowed = [Path(part).resolve(strict=True) for part in os.environ.get(FOLDERS, "").split(os.pathsep) if part]
     except (OSError, ValueError, RuntimeError):  # missing, a null character, a loop of links
         raise Refused(CLOSED) from None
-    if not wanted.is_dir() or not any(wanted.is_relative_to(root) for root in allowed):
+    if not wanted.is_dir() or not any(wanted.is_relative_to(root) for root in _open_folders()):
         raise Refused(CLOSED)
     return wanted
+
+
+def _open_folders() -> Iterator[Path]:
+    """Those of :data:`FOLDERS` that are there; one that is missing, as a disk may be, closes no other."""
+    for part in os.environ.get(FOLDERS, "").split(os.pathsep):
+        with suppress(OSError, RuntimeError):
+            if part:
+                yield Path(part).resolve(strict=True)
 
 
 def _walk(root: Path, problems: list[Problem]) -> Iterator[Path]:

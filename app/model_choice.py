@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,6 +15,34 @@ from app.registry import Registry
 
 SHARED = "SPACE_ID"  # set on a Hugging Face Space, where one visitor must not change the model of all
 WIDTHS = [("16 or 32 bits", ""), ("8 bits", "8bit"), ("4 bits", "4bit")]
+
+
+MODEL, QUANTIZATION = "RESPRUNE_MODEL", "RESPRUNE_QUANTIZATION"  # of the environment: the model that is loaded first
+
+
+def first_model() -> tuple[str, str | None]:
+    """The first model and its quantisation, as :data:`MODEL` and :data:`QUANTIZATION` of the environment say.
+
+    Raises:
+        SystemExit: with a sentence for the operator, if there is no such model or quantisation.
+    """
+    model_id = os.environ.get(MODEL, "").strip() or "bundled"
+    quantization = os.environ.get(QUANTIZATION, "").strip() or None
+    widths = [width for _, width in WIDTHS if width]
+    if quantization not in (None, *widths):
+        raise SystemExit(f"{QUANTIZATION} is {quantization[:40]!r}; give {' or '.join(widths)}, or leave it out.")
+    if Path(model_id).is_dir():
+        if not Path(model_id, "config.json").is_file():
+            raise SystemExit(f"{MODEL} is {model_id!r}, a folder without config.json; give one that holds a model.")
+    elif model_id != "bundled":  # which is there, and the page need not wait for the library
+        from resprune.errors import InputError
+        from resprune.models import check_known
+
+        try:
+            check_known(model_id)
+        except InputError as error:
+            raise SystemExit(f"{MODEL}: {error}") from None
+    return model_id, quantization
 
 
 def build_model_choice(registry: Registry) -> tuple[gr.Dropdown, gr.HTML, gr.Dropdown]:

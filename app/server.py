@@ -1,6 +1,5 @@
 """Starting the page: the server first, then the model, so that the page is up while the model loads."""
 
-import os
 import threading
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 
 from app import tools
+from app.address import TAKEN, Address, directly, root_path
 from app.failures import DISK, report
 from app.housekeeping import keep_house
 from app.limits import RequestLimit
@@ -40,10 +40,11 @@ def launch(
     """
     operator = Operator.of_environment()
     limit_arenas()
-    with tools.alone(demo) if mcp else nullcontext():
+    with directly(host), tools.alone(demo) if mcp else nullcontext():
         _, address, _ = demo.launch(
             server_name=host,
             server_port=port,
+            root_path=root_path(),
             quiet=quiet,
             prevent_thread_lock=True,
             share=False,
@@ -75,21 +76,18 @@ def serve(demo: gr.Blocks, registry: Registry, mcp: bool = False) -> None:
         demo: the page.
         registry: of its model.
         mcp: whether the page is an MCP server too.
+
+    Raises:
+        SystemExit: with a sentence for the operator, if it cannot be served there, see also :func:`launch`.
     """
-    port = os.environ.get("PORT")
-    if port and not port.isdecimal():
-        raise SystemExit(f"PORT is {port!r}; give a number such as 7860.")
+    where = Address.of_environment()
     if mcp:
         tools.add(demo, registry)
     try:
-        launch(demo, os.environ.get("HOST") or None, int(port) if port else None, mcp=mcp)
+        launch(demo, where.host, where.port, mcp=mcp)
     except OSError as error:
-        if port:
-            words = (
-                f"Port {port} is taken or may not be used; end what uses it, or give another one, such as PORT=7860."
-            )
-            raise SystemExit(words) from error
-        raise SystemExit(f"The page cannot be served: {error}") from error
+        words = TAKEN.format(where.port) if where.port else f"The page cannot be served: {error}"
+        raise SystemExit(words) from error
     # A first visitor's page is drawn before the model's libraries are imported, since both want the same processor; the
     # page itself starts the loading then, and without a visitor the clock does.
     clock = threading.Timer(PAGE_FIRST, registry.start)

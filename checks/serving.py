@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from app.address import reached_directly
+
 QUESTION = "What animal is in the picture?"
 PATIENCE = 240  # seconds until the page must be up
 PACKAGES = "torch", "gradio", "transformers"
@@ -40,6 +42,7 @@ class Served:
     def __init__(
         self, folder: Path, python: Path, user: pwd.struct_passwd | None, environment: dict[str, str] | None = None
     ) -> None:
+        reached_directly()
         self._folder, self._user = folder, user
         self._home = Path(tempfile.mkdtemp(prefix="home-"))
         self._copy: Path | None = None

@@ -22,6 +22,7 @@ import psutil
 from gradio_client import Client
 from gradio_client.utils import QueueError
 
+from app.address import reached_directly
 from checks.soak_visitors import Known, Log, Turn, Visitor, ask, marker
 
 EVERY = 1.0  # seconds between two looks at the server
@@ -192,6 +193,7 @@ def _server(folder: Path, kept_for: int):
         port = free.getsockname()[1]
     for place in PLACES.values():
         (folder / place).mkdir()
+    reached_directly()
     environment = os.environ | {name: str(folder / place) for name, place in PLACES.items()}
     command = [sys.executable, "-m", "checks.soak", "--serve", str(port), "--kept-for", str(kept_for)]
     with (folder / "server.log").open("w") as log:

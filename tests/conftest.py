@@ -13,6 +13,8 @@ from tiny import QUESTION, picture, tiny_llava
 from resprune import attach, build_inputs
 
 torch.set_num_threads(1)
+for spelling in ("no_proxy", "NO_PROXY"):  # the pages of the tests are on this machine, whatever proxy it is behind
+    os.environ[spelling] = ",".join(filter(None, (os.environ.get(spelling), "localhost,127.0.0.1,::1")))
 
 
 @pytest.fixture

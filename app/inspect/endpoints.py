@@ -1,6 +1,6 @@
 """The endpoints of a job for programs: each knows it by the key that ``/inspect_start`` gives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from app.inspect import runner, views, votes
 from app.inspect.export import FORMATS, export, rows
 from app.inspect.store import Store
 from app.registry import Registry
-from app.uploads import paths
+from app.uploads import Upload, paths
 
 PROGRESS = "State (running, paused, cancelled, done), number of answered, all, different and unanswered questions"
 TALLY = "Votes for each side, ties, pairs left, share of the pruned side with its 95 % interval after Wilson"
@@ -52,7 +52,7 @@ def add(registry: Registry, store: Store) -> None:
 def _start(
     registry: Registry,
     store: Store,
-    files: list[str] | None,
+    files: Sequence[str | Upload] | None,
     folder: str,
     question: str,
     *options: Any,

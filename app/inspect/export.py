@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 from app.failures import Refused
-from app.inspect.items import APART
 from app.inspect.store import Job
 from app.inspect.votes import differs
 from app.naming import named
+from resprune.tables import APART
 
 FORMATS = ("csv", "jsonl")
+BOM = "\ufeff"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # a spreadsheet runs these
 SHOWN = ("tokens_kept", "ttft_ms", "select_ms", "prefill_ms", "total_ms", "kv_bytes")
 
@@ -44,7 +45,8 @@ def numbers(job: Job, only: str = "all", sort: str = "given") -> list[int]:
 def export(job: Job, format: str) -> str:
     """All results as text.
 
-    In CSV a text that a spreadsheet would take for a formula gets an apostrophe before it; JSONL has texts as they are.
+    In CSV a text that a spreadsheet would take for a formula gets an apostrophe before it, and the file begins with the
+    mark by which Excel knows UTF-8; JSONL has texts as they are.
 
     Raises:
         Refused: if there is no such format.
@@ -59,7 +61,7 @@ def export(job: Job, format: str) -> str:
     writer = csv.DictWriter(file, names, restval="")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in table)
-    return file.getvalue()
+    return BOM + file.getvalue()
 
 
 def _row(job: Job, number: int) -> dict[str, Any]:

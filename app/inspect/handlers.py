@@ -1,7 +1,7 @@
 """What the tab does on each click: plain functions and generators, which know no component."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from app.inspect.export import export, numbers
 from app.inspect.store import Job, Store
 from app.registry import Registry
 from app.updates import SAME
+from app.uploads import Upload
 
 PACE = 1.0  # seconds between two changes of the grid
 
@@ -62,7 +63,12 @@ def wait() -> Shown:
 
 
 def start(
-    registry: Registry, store: Store, files: list[str] | None, path: str | None, question: str | None, *options: Any
+    registry: Registry,
+    store: Store,
+    files: Sequence[str | Upload] | None,
+    path: str | None,
+    question: str | None,
+    *options: Any,
 ) -> Iterator[Shown]:
     """Make a job and run it."""
     try:

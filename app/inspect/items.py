@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -10,9 +11,10 @@ from typing import Any
 
 from app.failures import Refused
 from app.inspect.pool import PICTURES, TABLES, Limits, Pool, Problem
+from resprune.tables import FIELDS, answers_of, field_of, fields_of
 
-COLUMNS = ("image", "question", "answers")
-APART = "|"  # between the right answers of one cell
+NEEDED = FIELDS[:2]
+SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line for Excel, which is none of the table
 
 
 @dataclass(frozen=True)
@@ -73,32 +75,45 @@ def _rows(pool: Pool, table: str, problems: list[Problem]) -> Iterator[Item]:
         problems.append(Problem(table, "is not UTF-8 text; save it as UTF-8"))
         return
     lines = _json_lines(text) if table.lower().endswith(".jsonl") else _csv_lines(text)
+    columns: dict[str, None] = {}
     for line, row in lines:
         where = f"{table}, line {line}"
         if isinstance(row, str):
             problems.append(Problem(where, row))
             continue
+        columns |= dict.fromkeys(map(field_of, row))
         try:
-            yield _item(pool, PurePosixPath(table).parent, row)
+            yield _item(pool, PurePosixPath(table).parent, fields_of(row))
         except ValueError as error:
             problems.append(Problem(where, str(error)))
+    others = [name for name in columns if name and name not in FIELDS]
+    if others and "answers" not in columns:
+        said = ", ".join(repr(name[:40]) for name in others[:5])
+        problems.append(
+            Problem(table, f"has no column answers, so that nothing can be right or wrong; not used: {said}")
+        )
 
 
 def _csv_lines(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """``(line, row)``, or ``(line, what is wrong with it)``. The header says whether , ; or a tabulator separates."""
-    head = text.partition("\n")[0]
-    delimiter = max(",;\t", key=head.count)
+    head, _, rest = text.partition("\n")
+    above = 0  # lines that the reader does not see
+    if told := SEPARATOR.fullmatch(head):
+        delimiter, text, above = told[1], rest, 1
+    else:
+        delimiter = max(",;\t", key=head.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        reader.fieldnames = [(name or "").strip().lower() for name in reader.fieldnames or []]
-        missing = [name for name in COLUMNS[:2] if name not in reader.fieldnames]
+        reader.fieldnames = [(name or "").strip() for name in reader.fieldnames or []]
+        missing = [name for name in NEEDED if name not in map(field_of, reader.fieldnames)]
         if missing:
-            yield 1, f"there is no column {' and no column '.join(missing)}; name the columns image, question, answers"
+            words = f"there is no column {' and no column '.join(missing)}; name the columns image, question, answers"
+            yield 1 + above, words
             return
         for row in reader:
-            yield reader.line_num, "it has more fields than the header" if None in row else row
+            yield reader.line_num + above, "it has more fields than the header" if None in row else row
     except csv.Error as error:
-        yield reader.reader.line_num, f"the table breaks off here ({error})"
+        yield reader.reader.line_num + above, f"the table breaks off here ({error})"
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -121,10 +136,13 @@ def _item(pool: Pool, folder: PurePosixPath, row: dict[str, Any]) -> Item:
     """
     from resprune.images import checked_question
 
-    image, question, answers = (row.get(name) for name in COLUMNS)
+    image, question = (row.get(name) for name in NEEDED)
     if not isinstance(image, str) or not image.strip():
         raise ValueError("field image: it is empty" if image in (None, "") else "field image: it is no text")
-    name = pool.find(str(folder / image)) or pool.find(image)
+    try:
+        name = pool.find(image, str(folder))
+    except ValueError as error:
+        raise ValueError(f"field image: {error}") from None
     if name is None or PurePosixPath(name).suffix.lower() not in PICTURES:
         raise ValueError(f"field image: there is no picture {image[:100]!r}")
     if not isinstance(question, str):
@@ -133,8 +151,7 @@ def _item(pool: Pool, folder: PurePosixPath, row: dict[str, Any]) -> Item:
         question = checked_question(question)
     except ValueError as error:
         raise ValueError(f"field question: {error}") from None
-    if isinstance(answers, str):
-        answers = answers.split(APART)
-    if not isinstance(answers, list | None) or not all(isinstance(answer, str) for answer in answers or []):
-        raise ValueError("field answers: it is neither a text nor a list of texts")
-    return Item(name, question, tuple(answer.strip() for answer in answers or [] if answer.strip()))
+    try:
+        return Item(name, question, answers_of(row.get("answers")))
+    except ValueError as error:
+        raise ValueError(f"field answers: {error}") from None

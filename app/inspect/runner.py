@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app import asking
@@ -13,6 +13,7 @@ from app.inspect.pool import Limits, folder, uploaded
 from app.inspect.store import Job, Store
 from app.naming import named
 from app.registry import Registry
+from app.uploads import Upload
 
 if TYPE_CHECKING:
     from resprune.compare import TokenChange
@@ -21,7 +22,7 @@ RAREST = 1e-9  # a probability below this counts as this
 KEPT_OUT = ("kept",)  # of an answer: hundreds of places that no table of results shows
 
 
-def begin(store: Store, files: list[str], path: str, question: str, options: Options, model: str) -> str:
+def begin(store: Store, files: Sequence[str | Upload], path: str, question: str, options: Options, model: str) -> str:
     """Make a job of what a visitor gave, and return its key.
 
     Args:

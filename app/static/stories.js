@@ -167,9 +167,18 @@ const KEYS = {
   " ": () => stories()[at]?.grows && (playing ? pause() : play()),
   Escape: () => presenting() && present(false),
 };
+// What a key does where it was pressed comes first: in a field all that is typed, on a map and a slider the arrows, on a
+// button the space bar. The keys of a presenter's remote belong to the deck wherever the focus is.
+const REMOTE = ["PageDown", "PageUp", "Escape"];
+function taken({ key, target, ctrlKey, altKey, metaKey }) {
+  if (ctrlKey || altKey || metaKey) return true; // the browser's own
+  if (target.closest("textarea, select, [contenteditable], input:not([type=range], [type=radio], [type=checkbox])")) return key !== "Escape";
+  if (REMOTE.includes(key)) return false;
+  return Boolean(target.closest(key === " " ? "canvas, input, a, summary, button:not(.dots button)" : "canvas, input"));
+}
 document.addEventListener("keydown", (event) => {
   const here = presenting() || document.activeElement === deck;
-  if (!here || !KEYS[event.key] || event.target.closest("canvas, input, button:not(.dots button)") && event.key !== "Escape") return;
+  if (!here || !KEYS[event.key] || taken(event)) return;
   event.preventDefault();
   KEYS[event.key]();
 });

@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resprune.errors import InputError
+from resprune.errors import InputError, quoted
 from resprune.evaluate.easy_vqa import easy_vqa
 from resprune.evaluate.examples import Example
-from resprune.images import checked_question, open_image
+from resprune.images import checked_question, closest_file, open_image
 from resprune.models import assets_dir
+from resprune.tables import answers_of, fields_of
 from resprune.world import TRAINING_FONTS, TRAINING_STYLES, UNSEEN_FONT, UNSEEN_STYLE, Composer, Plan, one_of_each
 
 # Training draws its scenes from triples of numbers, never from pairs.
 TEST_SEED, STYLE_SEED, CROWDED_SEED = 9101, 9102, 9103
 VALIDATION_SEED, CROWDED_VALIDATION_SEED = 9201, 9202
 LONGEST_LINE = 100_000  # characters of a question set's line
+REASONS = 10  # of a set without any question, those that its error repeats
 
 
 def emoji_test(scenes: int) -> Iterator[Example]:
@@ -58,15 +60,15 @@ SETS: dict[str, Callable[[int], Iterator[Example]]] = {
 class QuestionFile:
     """The questions of a ``.jsonl`` file, one object a line.
 
-    Each has ``image`` (a path, from the file's folder on), ``question``, ``answers`` (a list of the accepted strings)
-    and perhaps ``kind``. Lines that cannot be used are passed over.
+    Each has ``image`` (a path, from the file's folder on), ``question``, ``answers`` (the accepted strings, or one) and
+    perhaps ``kind``; the names are read as :mod:`resprune.tables` says. Lines that cannot be used are passed over.
 
     Attributes:
         path: of the file.
         skipped: after the iteration, a sentence for each line that was passed over.
 
     Raises:
-        InputError: while iterating, if the file cannot be read.
+        InputError: while iterating, if the file cannot be read, or none of its lines can be used.
     """
 
     path: Path
@@ -80,25 +82,42 @@ class QuestionFile:
 
     def __iter__(self) -> Iterator[Example]:
         self.skipped.clear()
-        pictures: dict[str, int] = {}
-        try:
-            with self.path.open(encoding="utf-8") as lines:
-                for number, line in enumerate(lines, 1):
-                    if not line.strip():
-                        continue
-                    try:
-                        yield self._example(line, pictures)
-                    except InputError as error:
-                        self.skipped.append(f"Line {number}: {error}")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"The question set {str(self.path)!r} cannot be read as UTF-8 text.") from error
+        pictures: dict[Path, int] = {}
+        found = False
+        for number, line in self._lines():
+            try:
+                example = self._example(line, pictures)
+            except InputError as error:
+                self.skipped.append(f"Line {number}: {error}")
+                continue
+            found = True
+            yield example
+        if not found:
+            raise InputError(f"The question set {str(self.path)!r} holds no question that can be asked{self._why()}")
 
-    def _example(self, line: str, pictures: dict[str, int]) -> Example:
-        entry = _parsed(line)
-        path = self.path.parent / entry["image"]
-        if not path.is_file():
-            raise InputError(f"image: there is no file {entry['image']!r}.")
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        """The lines that are not empty, with their numbers."""
         try:
+            with self.path.open(encoding="utf-8-sig") as lines:  # Windows likes to mark a text as UTF-8
+                yield from ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+        except UnicodeDecodeError as error:
+            raise InputError(f"The question set {str(self.path)!r} cannot be read as UTF-8 text.") from error
+        except OSError as error:
+            raise InputError(f"The question set {str(self.path)!r} cannot be read ({error.strerror}).") from error
+
+    def _why(self) -> str:
+        if not self.skipped:
+            return ": it has no line; give one JSON object a line."
+        more = len(self.skipped) - REASONS
+        reasons = "; ".join(reason.rstrip(".") for reason in self.skipped[:REASONS])
+        return f": {reasons}{f'; and {more} more lines' if more > 0 else ''}."
+
+    def _example(self, line: str, pictures: dict[Path, int]) -> Example:
+        entry = _parsed(line)
+        try:
+            path = closest_file(self.path.parent, entry["image"])
+            if path is None:
+                raise InputError(f"there is no file {quoted(entry['image'])}.")
             image = open_image(path).image
         except InputError as error:
             raise InputError(f"image: {error}") from error
@@ -106,26 +125,46 @@ class QuestionFile:
             question = checked_question(entry["question"])
         except InputError as error:
             raise InputError(f"question: {error}") from error
-        scene = pictures.setdefault(entry["image"], len(pictures))
-        return Example(scene, image, str(entry.get("kind", "question")), question, tuple(entry["answers"]))
+        scene = pictures.setdefault(path, len(pictures))
+        return Example(scene, image, entry["kind"], question, entry["answers"])
 
 
 def _parsed(line: str) -> dict[str, Any]:
+    """A line's fields, each of its type."""
     if len(line) > LONGEST_LINE:
         raise InputError(f"it is longer than {LONGEST_LINE} characters.")
     try:
         entry = json.loads(line)
     except ValueError as error:
         raise InputError(f"it is no JSON ({error}).") from error
+    except RecursionError as error:
+        raise InputError("it is no JSON (nested too deep).") from error
     if not isinstance(entry, dict):
         raise InputError("it is no JSON object.")
+    entry = fields_of(entry)
     for field in ("image", "question"):
         if not isinstance(entry.get(field), str):
             raise InputError(f"{field}: give a string.")
-    answers = entry.get("answers")
-    if not isinstance(answers, list) or not answers or not all(isinstance(a, str) for a in answers):
+    return entry | {"answers": _accepted(entry.get("answers")), "kind": _kind(entry.get("kind"))}
+
+
+def _accepted(value: Any) -> tuple[str, ...]:
+    try:
+        answers = answers_of(value)
+    except InputError:
+        answers = ()
+    if not answers:
         raise InputError("answers: give a list of at least one string.")
-    return entry
+    return answers
+
+
+def _kind(value: Any) -> str:
+    """What a report calls the kind of a question; one word for all that say nothing of it."""
+    if value is None or value == "":
+        return "question"
+    if not isinstance(value, str | int | float):
+        raise InputError("kind: give a string.")
+    return quoted(value) if isinstance(value, str) and not value.isprintable() else str(value)
 
 
 def _scenes(

@@ -1,7 +1,7 @@
 """Checkpoints: which there are, where their files are, whether they fit, and how to load one."""
 
 from resprune.models.catalogue import CATALOGUE, QUANTISED_BYTES, Entry, Quantization
-from resprune.models.hub import CHECKSUMS, assets_dir, locate
+from resprune.models.hub import CHECKSUMS, assets_dir, check_known, locate
 from resprune.models.loading import load, unload
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Entry",
     "Quantization",
     "assets_dir",
+    "check_known",
     "load",
     "locate",
     "unload",

@@ -48,14 +48,26 @@ def locate(model_id: str, progress: Progress = lambda step, share: None) -> Path
             )
     elif model_id in CATALOGUE or model_id in _allowed():
         return _fetched(model_id, progress)
-    elif not model_id or not (folder := Path(model_id)).is_dir():
-        raise InputError(
-            f"There is no model {model_id!r}; choose one of {', '.join(CATALOGUE)}, or give a folder that holds one."
-        )
+    else:
+        check_known(model_id)
+        folder = Path(model_id)
     _check_family(model_id, folder / "config.json")
     _check_weights(model_id, folder)
     _check_sums(model_id, folder)
     return folder
+
+
+def check_known(model_id: str) -> None:
+    """Nothing is fetched or read for it.
+
+    Raises:
+        InputError: if it is neither an id that may be fetched nor a folder.
+    """
+    if model_id in CATALOGUE or model_id in _allowed() or (model_id and Path(model_id).is_dir()):
+        return
+    raise InputError(
+        f"There is no model {model_id!r}; choose one of {', '.join(CATALOGUE)}, or give a folder that holds one."
+    )
 
 
 def assets_dir() -> Path:

@@ -90,7 +90,7 @@ def prune(
             model lacks.
     """
     with as_written(features.device):
-        return _prune(features, coords, saliency, words, settings, processor)
+        return _prune(features, coords, saliency, words, settings, processor, model)
 
 
 def _prune(
@@ -100,6 +100,7 @@ def _prune(
     words: Words,
     settings: Settings,
     processor: ProcessorMixin,
+    model: PreTrainedModel,
 ) -> Pruned:
     span = Span(features.device)
     patches = (coords[:, 0] >= 0).nonzero()[:, 0]

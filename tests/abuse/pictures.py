@@ -61,6 +61,18 @@ def with_exif_text() -> bytes:
     return saved(plain(), "JPEG", exif=exif)
 
 
+def beside(kind: bytes, content: bytes) -> bytes:
+    """A PNG with something beside its pixels that is none of them."""
+    made = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    file = saved(plain())
+    return file[:33] + made + file[33:]  # behind the header
+
+
+def packed(before: bytes) -> bytes:
+    """40 MB in 40 kB."""
+    return before + zlib.compress(bytes(40_000_000))
+
+
 def zipped() -> bytes:
     """A zip with a picture in it."""
     file = io.BytesIO()
@@ -122,6 +134,9 @@ _GIVEN = [
     ("LAB colours", lambda: saved(plain(mode="LAB"), "TIFF"), ANSWER),
     *((f"EXIF orientation {n}", partial(turned, n), ANSWER) for n in (3, 6, 99)),
     ("markup in every text of EXIF", with_exif_text, ANSWER),
+    ("a PNG with a text that unpacks to 40 MB", lambda: beside(b"zTXt", packed(b"workflow\0\0")), ANSWER),
+    ("a PNG with a colour profile of 40 MB", lambda: beside(b"iCCP", packed(b"profile\0\0")), ANSWER),
+    ("a PNG with EXIF that is none", lambda: beside(b"eXIf", b"garbage!"), ANSWER),
     ("a JPEG that is HTML as well", lambda: saved(plain(), "JPEG") + HTML, ANSWER),
     ("a PNG that is a zip as well", lambda: saved(plain()) + zipped(), ANSWER),
     ("a GIF that is script as well", lambda: saved(plain(), "GIF") + b"*/=1;alert(1)//", ANSWER),

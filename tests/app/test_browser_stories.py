@@ -94,6 +94,67 @@ def test_a_story_is_run_live_and_goes_with_its_story(browser: Browser, address: 
         page.wait_for_selector("#live .panel", state="detached")
 
 
+def test_a_presenter_s_remote_works_whatever_has_the_focus(browser: Browser, address: str) -> None:
+    """Which sends PageDown and PageUp; and what a key does on a part of the deck stays with that part."""
+    with watched(browser, address) as page:
+        page.click("#present")
+        page.wait_for_selector("#stories.presenting")
+        title(page, 0)
+        page.click(".deck .next")
+        title(page, 1)
+        for part in ("button.back", "button.run-live", "button.full-screen", "canvas"):
+            for key, there in (("PageDown", 2), ("PageUp", 1)):
+                page.locator(f".deck {part}:visible").first.focus()
+                page.keyboard.press(key)
+                title(page, there)
+        for key, there in (("ArrowRight", 2), ("ArrowLeft", 1), ("End", 5), ("Home", 0)):
+            page.locator(".deck .full-screen").focus()
+            page.keyboard.press(key)
+            title(page, there)
+        page.keyboard.press("PageDown")
+        title(page, 1)
+
+        page.locator(".deck .run-live").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#live .panel[data-stage=done]")
+        assert page.evaluate("document.activeElement.className").count("run-live")
+        page.keyboard.press("PageDown")
+        title(page, 2)
+        for _ in range(3):
+            page.click(".deck .next")
+        title(page, 5)  # where the button has become useless under the pointer
+        page.keyboard.press("PageUp")
+        title(page, 4)
+
+        page.locator(".deck .full-screen").focus()
+        page.keyboard.press("Control+ArrowLeft")  # which is the browser's own
+        page.keyboard.press("ArrowLeft")
+        title(page, 3)
+
+        growing = next(i for i, story in enumerate(stories()) if story.grows)
+        page.locator(".deck .dots button").nth(growing).click()
+        title(page, growing)
+        slider = page.locator(".deck .own-budget input:visible").first
+        slider.focus()
+        before = int(slider.input_value())
+        page.keyboard.press("ArrowLeft")
+        assert int(slider.input_value()) == before - 1, "its arrows are its own"
+        page.keyboard.press("PageUp" if growing else "PageDown")
+        title(page, growing - 1 if growing else 1)
+
+
+def test_the_space_bar_presses_the_button_that_has_the_focus_once(browser: Browser, address: str) -> None:
+    growing = next(i for i, story in enumerate(stories()) if story.grows)
+    with watched(browser, address) as page:
+        page.click("#present")
+        title(page, 0)
+        page.locator(".deck .dots button").nth(growing).click()
+        title(page, growing)
+        page.locator(".deck .play").focus()
+        page.keyboard.press("Space")
+        page.wait_for_function("document.querySelector('.deck .play').textContent === 'Pause'")
+
+
 @pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (2560, "light")])
 def test_every_story_fits_every_screen(browser: Browser, address: str, width: int, theme: str) -> None:
     with watched(browser, address, width=width, height=900, theme=theme) as page:

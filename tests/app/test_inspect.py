@@ -3,11 +3,17 @@
 import csv
 import io
 import json
+import os
+import stat
 import threading
+import unicodedata
 import zipfile
-from pathlib import Path
+import zlib
+from pathlib import Path, PurePosixPath
 
+import gradio as gr
 import pytest
+from gradio.data_classes import FileData, ListFiles
 from PIL import Image
 
 from app.asking import Options
@@ -18,6 +24,7 @@ from app.inspect.items import Item, items
 from app.inspect.pool import CLOSED, FOLDERS, Limits, folder, uploaded
 from app.inspect.store import JOURNAL, PLAN, Job, Store
 from app.registry import Registry
+from app.uploads import Upload, paths
 from resprune.errors import InputError
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", " =1"]
@@ -143,6 +150,198 @@ def test_a_table_without_the_columns_or_in_another_encoding_is_named(tmp_path: P
         items(uploaded(sorted(tmp_path.iterdir()), Limits()), "", Limits())
 
 
+BEAR = "B\u00e4r.png"
+
+
+def zip_written_in(path: Path, code_page: str, names: list[str], extra: bytes = b"") -> Path:
+    """A zip whose names are in a code page that it does not tell."""
+    stand_ins = {name: name.encode(code_page).decode("cp437") for name in names}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            entry = zipfile.ZipInfo(f"{len(name.encode(code_page)) * 'x'}")
+            entry.extra = extra
+            archive.writestr(entry, png())
+    content = path.read_bytes()
+    for name in names:  # zipfile itself would flag them as UTF-8
+        raw = stand_ins[name].encode("cp437")
+        content = content.replace(len(raw) * b"x", raw, 2)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("name", [BEAR, "\u0416.png", "\u72ac\u8868.png"])
+@pytest.mark.parametrize("code_page", ["utf-8", "cp437", "cp850", "cp1252", "cp866", "cp932", "gbk"])
+def test_a_name_of_a_zip_that_does_not_tell_its_code_page_is_found(tmp_path: Path, name: str, code_page: str) -> None:
+    try:
+        path = zip_written_in(tmp_path / "a.zip", code_page, [name])
+    except UnicodeEncodeError:
+        return
+    (tmp_path / "q.csv").write_text(f"image,question\n{name},What?\n", encoding="utf-8")
+    found, problems = items(uploaded([path, tmp_path / "q.csv"], Limits()), "", Limits())
+    assert len(found) == 1 and not problems
+    if code_page in ("utf-8", "cp437"):
+        assert found[0].name == name
+
+
+def test_a_name_that_a_zip_holds_in_unicode_beside_is_the_one_that_is_shown(tmp_path: Path) -> None:
+    raw = "B_r.png".encode("cp437").replace(b"_", b"\xe4")
+    content = b"\1" + zlib.crc32(raw).to_bytes(4, "little") + BEAR.encode()
+    extra = (0x7075).to_bytes(2, "little") + len(content).to_bytes(2, "little") + content
+    path = zip_written_in(tmp_path / "a.zip", "latin-1", [BEAR], extra)
+    assert list(uploaded([path], Limits()).files) == [BEAR]
+
+
+@pytest.mark.parametrize("code_page", ["utf-8", "cp437"])
+@pytest.mark.parametrize("name", ["../b\u00e4r.png", "b\u00e4r/../../a.png"])
+def test_a_name_without_a_code_page_does_not_lead_out_either(tmp_path: Path, name: str, code_page: str) -> None:
+    pool = uploaded([zip_written_in(tmp_path / "a.zip", code_page, [name])], Limits())
+    assert not pool.files and "leads out of the archive" in str(pool.problems[0])
+
+
+def test_a_picture_is_found_however_its_name_is_spelled(tmp_path: Path, monkeypatch) -> None:
+    apart = unicodedata.normalize("NFD", BEAR)
+    table = f"image,question\n{BEAR},What?\nphoto.png,What?\nDEEP/cat.jpg,What?\n"
+    files = {apart: png(), "Photo.PNG": png(), "deep/Cat.JPG": png(), "q.csv": table.encode()}
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    for name, content in files.items():
+        (tmp_path / "folder" / name).write_bytes(content)
+    monkeypatch.setenv(FOLDERS, str(tmp_path / "folder"))
+    for pool in (
+        uploaded([zipped(tmp_path / "a.zip", files)], Limits()),
+        uploaded([path for path in sorted((tmp_path / "folder").rglob("*")) if path.is_file()], Limits()),
+        folder(str(tmp_path / "folder"), Limits()),
+    ):
+        found, problems = items(pool, "", Limits())
+        assert [PurePosixPath(item.name).name for item in found] == [apart, "Photo.PNG", "Cat.JPG"]
+        assert not problems
+
+
+def test_the_same_name_wins_and_one_that_could_be_several_is_refused_by_name(tmp_path: Path) -> None:
+    table = b"image,question\nphoto.png,What?\nPhoto.PNG,What?\nPHOTO.png,What?\na.png,What?\n"
+    files = {"photo.png": png(), "Photo.PNG": png(), "x/a.png": png(), "y/a.png": png(), "q.csv": table}
+    found, problems = items(uploaded([zipped(tmp_path / "a.zip", files)], Limits()), "", Limits())
+    assert [item.name for item in found] == ["photo.png", "Photo.PNG"]
+    assert [str(problem) for problem in problems] == [
+        "q.csv, line 4: field image: 'PHOTO.png' could be 'Photo.PNG' or 'photo.png'; write the name exactly as the "
+        "file has it.",
+        "q.csv, line 5: field image: 'a.png' could be 'x/a.png' or 'y/a.png'; write the name exactly as the "
+        "file has it.",
+    ]
+
+
+@pytest.mark.parametrize("ending", ["jfif", "jpe", "JPE", "HEIC", "avif", "TIF"])
+def test_rarer_endings_are_pictures_in_uploads_zips_folders_and_tables(
+    tmp_path: Path, monkeypatch, ending: str
+) -> None:
+    name = f"a.{ending}"
+    (tmp_path / name).write_bytes(png())
+    (tmp_path / "q.csv").write_text(f"image,question\n{name},What?\n")
+    monkeypatch.setenv(FOLDERS, str(tmp_path))
+    several = [tmp_path / name, tmp_path / "q.csv"]
+    in_zip = zipped(tmp_path.parent / f"{ending}.zip", {path.name: path.read_bytes() for path in several})
+    for pool in (uploaded(several, Limits()), uploaded([in_zip], Limits()), folder(str(tmp_path), Limits())):
+        assert items(pool, "", Limits()) == ([Item(name, "What?")], [])
+
+
+def test_an_upload_is_known_by_the_name_that_its_visitor_gave_it(tmp_path: Path) -> None:
+    """Gradio stores it under a name that lacks what some system could not bear."""
+    stored = tmp_path / "what.png"
+    stored.write_bytes(png())
+    (tmp_path / "q.csv").write_text("image,question\nwhat?!.png,What?\n")
+    component = paths(gr.File(file_count="multiple"))
+    whole = [FileData(path=str(stored), orig_name="what?!.png"), FileData(path=str(tmp_path / "q.csv"))]
+    given = component.preprocess(ListFiles(root=whole))
+    assert items(uploaded(given, Limits()), "", Limits()) == ([Item("what?!.png", "What?")], [])
+    for hostile in ("../../etc/passwd.png", "/etc/passwd.png", "..\\passwd.png"):
+        assert list(uploaded([Upload(str(stored), hostile)], Limits()).files) == ["passwd.png"]
+    for useless in ("a\nb.png", "x" * 3000 + ".png", "..", None):
+        payload = ListFiles(root=[FileData(path=str(stored), orig_name=useless)])
+        assert list(uploaded(component.preprocess(payload), Limits()).files) == ["what.png"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "image,question,Answer\na.png,What?,a dog|dog\n",
+        "Image;Question;answer\na.png;What?;a dog|dog\n",
+        "sep=;\nimage;question;answers\na.png;What?;a dog|dog\n",
+        '"sep=\t"\r\nimage\tquestion\tanswers\r\na.png\tWhat?\ta dog|dog\r\n',
+        "sep=,\nimage,question,answers,answer\na.png,What?,a dog|dog,\n",
+    ],
+)
+def test_a_table_as_spreadsheets_and_people_write_it(tmp_path: Path, table: str) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "q.csv").write_text(table, newline="", encoding=encoding)
+        found = items(uploaded(sorted(tmp_path.iterdir()), Limits()), "", Limits())
+        assert found == ([Item("a.png", "What?", ("a dog", "dog"))], [])
+
+
+def test_lines_are_counted_as_the_file_has_them(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    (tmp_path / "q.csv").write_text("sep=;\nimage;question\na.png;What?\nb.png;What?\n")
+    _, problems = items(uploaded(sorted(tmp_path.iterdir()), Limits()), "", Limits())
+    assert [str(problem) for problem in problems] == ["q.csv, line 4: field image: there is no picture 'b.png'"]
+
+
+def test_columns_that_are_not_used_are_named_where_answers_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    (tmp_path / "q.csv").write_text("image,question,label\na.png,What?,dog\n")
+    (tmp_path / "r.jsonl").write_text('{"image": "a.png", "question": "What?", "Answer": "dog", "id": 1}')
+    found, problems = items(uploaded(sorted(tmp_path.iterdir()), Limits()), "", Limits())
+    assert found == [Item("a.png", "What?"), Item("a.png", "What?", ("dog",))]
+    assert [str(problem) for problem in problems] == [
+        "q.csv: has no column answers, so that nothing can be right or wrong; not used: 'label'"
+    ]
+
+
+def test_links_and_what_is_no_file_are_named_in_folders_and_zips(tmp_path: Path, monkeypatch) -> None:
+    inside = tmp_path / "open"
+    inside.mkdir()
+    (inside / "a.png").write_bytes(png())
+    (inside / "link.png").symlink_to(inside / "a.png")
+    (inside / "loop").symlink_to(tmp_path)
+    os.mkfifo(inside / "pipe.png")
+    os.symlink("nowhere", os.fsencode(inside) + b"/B\xe4r.png")
+    monkeypatch.setenv(FOLDERS, str(inside))
+    pool = folder(str(inside), Limits())
+    assert list(pool.files) == ["a.png"]
+    assert {str(problem) for problem in pool.problems} == {
+        "link.png: is a link, which is not followed",
+        "loop: is a link, which is not followed",
+        "pipe.png: is no file",
+        "B\u03a3r.png: is a link, which is not followed",
+    }
+    assert json.dumps([str(problem) for problem in pool.problems], ensure_ascii=False).encode(), "the page can show it"
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        entry = zipfile.ZipInfo("link.png")
+        entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(entry, "/etc/passwd")
+    pool = uploaded([tmp_path / "a.zip"], Limits())
+    assert not pool.files
+    assert [str(problem) for problem in pool.problems] == ["a.zip, link.png: is a link, which is not followed"]
+
+
+def test_a_folder_s_name_that_is_no_utf_8_is_shown_and_found(tmp_path: Path, monkeypatch, registry: Registry) -> None:
+    (tmp_path / os.fsdecode(BEAR.encode("latin-1"))).write_bytes(png())
+    (tmp_path / "q.csv").write_text(f"image,question\n{BEAR},What?\n", encoding="utf-8")
+    monkeypatch.setenv(FOLDERS, str(tmp_path))
+    store = Store(tmp_path.parent / "jobs of names")
+    key = runner.begin(store, [], str(tmp_path), "", Options(9, max_new_tokens=2), "bundled")
+    assert list(runner.run(registry, store.open(key), threading.Event())) == [0]
+    (row,) = rows(store.open(key))
+    assert "error" not in row and row["image"].encode()
+
+
+def test_excel_knows_the_csv_as_utf_8_and_it_can_be_read_again(store: Store) -> None:
+    job = answered(store, [("Gr\u00fc\u00dfe", "dog")])
+    text = export(job, "csv")
+    assert text.encode().startswith(b"\xef\xbb\xbfitem,image,")
+    (row,) = csv.DictReader(io.StringIO(text.encode().decode("utf-8-sig"), newline=""))
+    assert row["full"] == "Gr\u00fc\u00dfe"
+    assert not export(job, "jsonl").startswith("\ufeff")
+
+
 def test_only_folders_that_the_operator_opened_can_be_read(tmp_path: Path, monkeypatch) -> None:
     inside, outside = tmp_path / "open" / "deep", tmp_path / "closed"
     for place in (inside, outside):
@@ -155,7 +354,7 @@ def test_only_folders_that_the_operator_opened_can_be_read(tmp_path: Path, monke
         with pytest.raises(Refused) as refusal:
             folder(str(path), Limits())
         assert str(refusal.value) == CLOSED, "the same words whether it exists or not"
-    monkeypatch.setenv(FOLDERS, str(tmp_path / "open"))
+    monkeypatch.setenv(FOLDERS, os.pathsep.join(["/nowhere", str(tmp_path / "open")]))
     assert list(folder(str(inside.parent), Limits()).files) == ["deep/a.png"], "links are not followed"
     with pytest.raises(Refused):
         folder("a\0b", Limits())

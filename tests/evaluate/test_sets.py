@@ -1,6 +1,7 @@
 """Question sets: the held-out ones, easy-VQA, and those that a user writes."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -102,14 +103,101 @@ def test_a_file_is_read_line_by_line(folder: Path) -> None:
         ({**GOOD, "answers": []}, "answers: give a list"),
         ({**GOOD, "answers": [None]}, "answers: give a list"),
         ('{"image": "' + "x" * 200_000, "longer than"),
+        ("[" * 50_000, "no JSON"),
+        ({**GOOD, "image": "data:image/png;base64," + "A" * 300}, "image: 'data:.*is a picture itself; store it"),
+        ({**GOOD, "image": "x" * 300}, "image: .*File name too long"),
+        ({**GOOD, "image": "A.PNG"}, "image: 'A.PNG' could be 'a.PNG' or 'a.png'; write the name exactly"),
+        ({**GOOD, "image": "\ud800"}, "image: there is no file"),
+        ({**GOOD, "answers": [" "]}, "answers: give a list"),
+        ({**GOOD, "kind": ["a"]}, "kind: give a string"),
     ],
 )
 def test_a_bad_line_is_named_and_the_rest_is_asked(folder: Path, bad: object, says: str) -> None:
+    for name in ("a.png", "a.PNG"):
+        Image.new("RGB", (40, 40)).save(folder / name)
     questions = written(folder, GOOD, bad, GOOD)
     assert len(list(questions)) == 2
     (line,) = questions.skipped
     assert line.startswith("Line 2: ")
     assert re.search(says, line)
+
+
+def test_the_mark_of_utf_8_before_the_first_line_is_none_of_it(folder: Path) -> None:
+    path = folder / "questions.jsonl"
+    path.write_text(json.dumps(GOOD) + "\n", encoding="utf-8-sig")
+    questions = QuestionFile(path)
+    assert len(list(questions)) == 1 and not questions.skipped
+
+
+def test_a_file_that_is_no_utf_8_or_cannot_be_read_says_which(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "questions.jsonl"
+    path.write_bytes(json.dumps(GOOD).encode() + '\n"B\u00e4r"'.encode("latin-1"))
+    with pytest.raises(InputError, match=r"questions\.jsonl' cannot be read as UTF-8 text"):
+        list(QuestionFile(path))
+    monkeypatch.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    with pytest.raises(InputError, match=r"cannot be read \(Input/output error\)"):
+        list(QuestionFile(path))
+
+
+@pytest.mark.parametrize("kind", [None, "", "question"])
+def test_a_kind_that_says_nothing_is_none(folder: Path, kind: object) -> None:
+    (example,) = written(folder, {**GOOD, "kind": kind})
+    assert example.kind == "question"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"answer": "no"}, {"Answer": ["no"]}, {"ANSWERS": "no|"}, {"answers": None, "answer": "no"}]
+)
+def test_fields_are_known_however_they_are_written(folder: Path, fields: dict) -> None:
+    (example,) = written(folder, {"Image": "0.png", " QUESTION": "Is there a dog?", **fields})
+    assert (example.question, example.answers) == ("Is there a dog?", ("no",))
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [
+        ("Ba\u0308r.png", "B\u00e4r.png"),
+        ("B\u00e4r.png", "Ba\u0308r.png"),
+        ("Photo.PNG", "photo.png"),
+        ("deep/Photo.JFIF", "Deep\\photo.jfif"),
+    ],
+)
+def test_a_picture_is_found_however_its_name_is_spelled(folder: Path, stored: str, asked: str) -> None:
+    (folder / "deep").mkdir()
+    Image.new("RGB", (40, 40), (9, 9, 9)).save(folder / stored, "PNG")
+    examples = list(written(folder, {**GOOD, "image": asked}, {**GOOD, "image": stored}))
+    assert [example.image.getpixel((0, 0)) for example in examples] == [(9, 9, 9)] * 2
+    assert [example.scene for example in examples] == [0, 0], "one picture, whose encoding is shared"
+
+
+def test_the_same_name_wins_over_one_that_is_alike(folder: Path) -> None:
+    for number, name in enumerate(("photo.png", "Photo.PNG")):
+        Image.new("RGB", (40, 40), (number, 9, 9)).save(folder / name)
+    examples = list(written(folder, *({**GOOD, "image": name} for name in ("photo.png", "Photo.PNG"))))
+    assert [example.image.getpixel((0, 0))[0] for example in examples] == [0, 1]
+
+
+def test_a_set_of_which_no_line_can_be_used_says_why(folder: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"holds no question .*: Line 1: it is no JSON .*; Line 2: image: .*gone\.png'\.$"
+    ):
+        list(written(folder, "{", {**GOOD, "image": "gone.png"}))
+    with pytest.raises(InputError, match=r"Line 10: [^;]*; and 5 more lines\.$"):
+        list(written(folder, *["{"] * 15))
+    with pytest.raises(InputError, match=r"holds no question .*: it has no line"):
+        list(written(folder, ""))
+
+
+@pytest.mark.parametrize("how", [[], ["--out", "study", "--method", "resprune", "--keep", "9"]])
+def test_the_command_says_why_no_line_can_be_used(folder: Path, how: list[str]) -> None:
+    path = written(folder, "{", {**GOOD, "image": "gone.png"}).path
+    command = [sys.executable, "-m", "resprune", "evaluate", "--set", str(path), *how]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode not in (0, -9)
+    assert "Line 1: it is no JSON" in done.stderr and "Line 2: image: there is no file 'gone.png'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_set_without_questions_is_refused(folder: Path, tiny) -> None:

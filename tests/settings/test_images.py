@@ -2,18 +2,24 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from resprune.errors import InputError
-from resprune.images import FORMATS, MAX_PIXELS, MAX_QUESTION, checked_question, open_image
+from resprune.images import ENDINGS, FORMATS, MAX_PIXELS, MAX_QUESTION, checked_question, open_image, opening
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
+TURNED_HEIC = Path(__file__).with_name("turned.heic")  # halves(64, 32), held so that it has to be turned by a quarter
+HEIF_READER = any(map(find_spec, opening.HEIF_READERS))
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -29,12 +35,29 @@ def halves(width: int = 8, height: int = 4) -> Image.Image:
     return image
 
 
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A part of a PNG."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def with_chunk(name: bytes, content: bytes, behind: bool = False, whole: bool = True) -> bytes:
+    """``halves(64, 32)`` as a PNG that has one chunk more, before its pixels or behind, perhaps a damaged one."""
+    made, plain = bytearray(chunk(name, content)), saved(halves(64, 32))
+    made[-1] ^= not whole
+    at = plain.index(b"IEND" if behind else b"IDAT") - 4
+    return plain[:at] + bytes(made) + plain[at:]
+
+
+def texts(*lengths: int, packed: bool = True) -> bytes:
+    """The same, saved with texts of so many letters."""
+    info = PngInfo()
+    for number, length in enumerate(lengths):
+        info.add_text(f"workflow {number}", "n" * length, zip=packed)
+    return saved(halves(64, 32), pnginfo=info)
+
+
 def png(width: int, height: int, data: bytes = b"") -> bytes:
     """A PNG with a header that claims a size, whatever follows."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
@@ -137,6 +160,131 @@ def test_the_camera_s_orientation_is_applied():
     assert opened.image.size == (32, 64)
     assert np.allclose(opened.image.getpixel((16, 5)), RED, atol=12)
     assert np.allclose(opened.image.getpixel((16, 60)), BLUE, atol=12)
+
+
+BROKEN_EXIF = {
+    "none": b"",
+    "garbage": b"garbage!",
+    "no tags": b"II*\0\x08\0\0\0",
+    "cut": b"II*\0\x08\0\0\0\x06\0\x12\x01\x03\0",
+    "far away": b"MM\0*\xff\xff\xff\xff",
+    "a text": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x026\0\0\0\0\0\0\0",
+}
+BOMB = zlib.compress(bytes(40_000_000))
+XMP = b'<x:xmpmeta tiff:Orientation="6"/>'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        texts(1_400_000),
+        texts(3_000_000, packed=False),
+        texts(*[900_000] * 80),
+        saved(halves(64, 32), icc_profile=bytes(1_500_000)),
+        with_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + BOMB),
+        with_chunk(b"zTXt", b"workflow\0\0" + BOMB),
+        with_chunk(b"zTXt", b"workflow\0\0" + BOMB, behind=True),
+        with_chunk(b"zTXt", b"workflow\0\7no such method"),
+        with_chunk(b"iCCP", b"profile\0\0" + BOMB),
+        with_chunk(b"iCCP", b"profile\0\7no such method"),
+        with_chunk(b"iCCP", b""),
+        with_chunk(b"tEXt", b"a\0b", whole=False),
+        with_chunk(b"eXIf", b"II*\0", whole=False),
+        with_chunk(b"cHRM", b"123"),
+        with_chunk(b"gAMA", b"1"),
+        with_chunk(b"pHYs", b"1"),
+        with_chunk(b"sRGB", b""),
+        with_chunk(b"tEXt", b"Raw profile type exif\0no hexadecimal"),
+        with_chunk(b"zTXt", b"Raw profile type exif\0\0" + BOMB),
+    ],
+    ids=range(19),
+)
+def test_metadata_of_a_png_costs_no_picture_and_no_memory(content, tmp_path):
+    (tmp_path / "picture.png").write_bytes(content)
+    tracemalloc.start()
+    opened = [open_image(source) for source in (content, tmp_path / "picture.png")]
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert all((np.asarray(each.image) == np.asarray(halves(64, 32))).all() and not each.notes for each in opened)
+    assert most < 3_000_000, "nothing of it is read or unpacked"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("exif", BROKEN_EXIF.values(), ids=BROKEN_EXIF)
+def test_broken_exif_costs_no_picture(kind, exif):
+    if kind == "PNG":
+        content = with_chunk(b"eXIf", exif)
+    else:
+        content = saved(halves(64, 32), kind, exif=b"Exif\0\0" + exif, quality=95)
+    opened = open_image(content)
+    assert (opened.image.size, opened.notes) == ((64, 32), [])
+    assert np.allclose(opened.image.getpixel((10, 10)), RED, atol=12)
+
+
+def test_broken_exif_of_an_image_that_is_open_costs_no_picture():
+    image = halves(64, 32)
+    image.info["exif"] = b"Exif\0\0garbage!"
+    assert open_image(image).image.size == (64, 32)
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_pixels_lie_as_pillow_itself_would_turn_them(number):
+    exif = Image.Exif()
+    exif[0x0112] = number
+    content = saved(halves(64, 32).transform((64, 32), Image.Transform.AFFINE, (1, 1, 0, 0, 1, 0)), exif=exif)
+    wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    assert (np.asarray(open_image(content).image) == np.asarray(wanted)).all()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"),
+        with_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+        with_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(XMP)),
+    ],
+    ids=["EXIF", "XMP", "packed XMP"],
+)
+def test_a_png_is_turned_by_what_says_so(content):
+    assert open_image(content).image.size == (32, 64)
+
+
+@pytest.mark.skipif(not HEIF_READER, reason="no package that reads HEIC is installed")
+def test_a_heic_photograph_is_read_upright(tmp_path):
+    (tmp_path / "IMG_1.HEIC").write_bytes(TURNED_HEIC.read_bytes())
+    for source in (TURNED_HEIC.read_bytes(), tmp_path / "IMG_1.HEIC"):
+        opened = open_image(source)
+        assert (opened.image.mode, opened.image.size, opened.notes) == ("RGB", (32, 64), [])
+        assert np.allclose(opened.image.getpixel((16, 10)), RED, atol=12)
+        assert np.allclose(opened.image.getpixel((16, 50)), BLUE, atol=12)
+
+
+def test_heic_without_a_package_that_reads_it_is_refused_clearly(monkeypatch):
+    monkeypatch.setattr(opening, "HEIF_READERS", ("no_such_package",))
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    opening._read_heif.cache_clear()
+    try:
+        with pytest.raises(InputError, match="no picture that can be read; give one of PNG, JPEG"):
+            open_image(TURNED_HEIC.read_bytes())
+    finally:
+        opening._read_heif.cache_clear()
+
+
+def test_avif_is_read_where_pillow_reads_it():
+    opened = open_image(saved(halves(64, 32), "AVIF", quality=95))
+    assert (opened.image.mode, opened.image.size) == ("RGB", (64, 32))
+    assert np.allclose(opened.image.getpixel((10, 10)), RED, atol=12)
+
+
+def test_a_film_is_no_picture():
+    with pytest.raises(InputError, match="no picture that can be read"):
+        open_image(b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(500))
+
+
+def test_the_endings_are_all_that_pillow_has_for_the_formats():
+    known = {end for end, kind in Image.registered_extensions().items() if kind in (*FORMATS, *opening.PERHAPS, "MPO")}
+    assert known <= set(ENDINGS)
+    assert {".jfif", ".jpe", ".heic", ".avif"} <= set(ENDINGS)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])

@@ -1,22 +1,45 @@
-"""What a user hands in, made safe: a picture as plain RGB pixels, and a question as text."""
+"""A picture of any common kind as plain RGB pixels, and a question as text."""
 
+import importlib
 import io
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from resprune.errors import InputError
+from resprune.images.metadata import PNG, without_metadata
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+# Where this installation reads them: AVIF as Pillow was built, HEIC with one of these packages of the same author, of
+# which the first has no encoder and the freer licence.
+PERHAPS = ("AVIF", "HEIF")
+HEIF_READERS = ("pi_heif", "pillow_heif")
+# How files of these formats end, of which some also have rarer names. Content decides, never the ending.
+ENDINGS = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".mpo"),
+)
 MAX_PIXELS = 64_000_000  # a 64-megapixel photograph; 192 MB of RGB
 MAX_ASPECT = 200  # processors resize the short side, so an extreme strip would grow without bound
 MAX_QUESTION = 4000  # characters
 
 Source = str | Path | bytes | Image.Image
+
+# By EXIF's number of how the camera was held, what turns the picture upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -36,14 +59,15 @@ def open_image(source: Source) -> OpenedImage:
     """Open a picture of any common kind as RGB.
 
     Transparency is laid on white, 16-bit and float pixels are scaled to 8 bits, CMYK is converted, the orientation
-    that a camera wrote into EXIF is applied, and of an animation the first frame is taken.
+    that a camera wrote into EXIF is applied, and of an animation the first frame is taken. What else is written beside
+    the pixels, however much of it and however broken, changes nothing.
 
     Args:
         source: a path, a file's bytes, or an image of PIL.
 
     Raises:
-        InputError: if it is no image in one of :data:`FORMATS`, is damaged or cut short, has more than
-            :data:`MAX_PIXELS` pixels (refused before decoding), or is a strip longer than :data:`MAX_ASPECT` to 1.
+        InputError: if it is no image in one of :data:`FORMATS` or :data:`PERHAPS`, is damaged or cut short, has more
+            than :data:`MAX_PIXELS` pixels (refused before decoding), or is a strip longer than :data:`MAX_ASPECT` to 1.
     """
     with warnings.catch_warnings():  # what PIL only warns about, it then refuses, or it is refused here
         warnings.simplefilter("ignore")
@@ -93,7 +117,7 @@ def _identify(source: str | Path | bytes) -> Image.Image:
     """Read the header of a file, and no pixel."""
     name = "The upload" if isinstance(source, bytes) else f"{str(source)!r}"
     try:
-        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+        return Image.open(_readable(source), formats=(*FORMATS, *_perhaps(source)))
     except FileNotFoundError as error:
         raise InputError(f"There is no file {name}; check its name.") from error
     except Image.DecompressionBombError as error:
@@ -108,6 +132,51 @@ def _identify(source: str | Path | bytes) -> Image.Image:
         raise InputError(f"{name} is damaged; save it again and retry.") from error
 
 
+def _head(source: str | Path | bytes) -> bytes:
+    """The first bytes, which tell the kind of a file."""
+    if isinstance(source, bytes):
+        return source[:12]
+    with Path(source).open("rb") as file:
+        return file.read(12)
+
+
+def _readable(source: str | Path | bytes) -> io.BytesIO | str | Path:
+    """What Pillow is to open; the file itself, if its kind holds nothing that would cost the picture."""
+    if _head(source).startswith(PNG):
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+            return io.BytesIO(without_metadata(file))
+    return io.BytesIO(source) if isinstance(source, bytes) else source
+
+
+def _perhaps(source: str | Path | bytes) -> list[str]:
+    """Those of :data:`PERHAPS` that can be read here; none for a file that is none of them."""
+    if _head(source)[4:8] != b"ftyp":  # as AVIF and HEIC begin, and films
+        return []
+    _read_heif()
+    return [name for name in PERHAPS if name in Image.OPEN]
+
+
+@cache
+def _read_heif() -> None:
+    """Tell Pillow how HEIC is read, where a package knows it, and let it find all that it reads itself."""
+    Image.init()
+    for name in HEIF_READERS:
+        try:
+            importlib.import_module(name).register_heif_opener()
+        except ImportError:  # not there, or not for this machine
+            continue
+        return
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn it as the camera was held; as it is, where nobody can read how that was."""
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # broken EXIF, at which Pillow raises whatever it likes: the pixels are whole
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
 def _as_rgb(image: Image.Image) -> OpenedImage:
     notes = []
     # A photograph that carries a preview or a second view (MPO) has frames too, but nobody would call it animated.
@@ -115,7 +184,7 @@ def _as_rgb(image: Image.Image) -> OpenedImage:
         image.seek(0)
         notes.append("The picture has several frames; only the first one is used.")
     image.load()
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I") or image.mode == "F":
         image, stretched = _eight_bit(image)
         if stretched:

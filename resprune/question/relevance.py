@@ -64,9 +64,8 @@ def _inside_sentence(word: str, tokenizer: "PreTrainedTokenizerBase") -> list[in
 
 
 def _device(embedding: nn.Embedding) -> torch.device:
-    """Of its inputs: weights that are put aside are on none, and whoever fetches them moves the inputs as well."""
-    device = embedding.weight.device
-    return torch.device("cpu") if device.type == "meta" else device
+    """Of its inputs: weights that accelerate put aside are on none, and its hook moves the inputs to where it works."""
+    return torch.device("cpu") if hasattr(embedding, "_hf_hook") else embedding.weight.device
 
 
 @torch.no_grad()

@@ -52,7 +52,7 @@ def noun_embeddings(nouns: list[Noun], tokenizer: "PreTrainedTokenizerBase", emb
     for vector, noun in zip(vectors, nouns, strict=True):
         spellings = [ids for form in (noun.lemma, noun.surface) if (ids := _inside_sentence(form, tokenizer))]
         if spellings:
-            ids = torch.tensor(min(spellings, key=len), device=device)
+            ids = torch.tensor(min(spellings, key=len), dtype=torch.int64, device="cpu").to(device)
             vector.copy_(embedding(ids).float().mean(0))
     return vectors
 

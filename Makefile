@@ -51,6 +51,11 @@ SIZE ?= full
 evidence: install
 	$(BIN)/python -m benchmarks.evidence --size $(SIZE)
 
+# Training in its smallest size, stopped and gone on with, and exported: minutes on both cores.
+.PHONY: train-check
+train-check: install
+	$(BIN)/python -m pytest tests/training -m slow
+
 .PHONY: space-check container-check release-check audit lock
 
 # An environment as a Space on ZeroGPU has it: Python 3.12 where there is one (PYTHON312=...), the newest torch that it allows.

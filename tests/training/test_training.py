@@ -39,6 +39,7 @@ def batches(composer: Composer, student: Student, **changes: Any) -> Batches:
     return Batches(composer, student.tokenizer, **sizes | changes)
 
 
+@pytest.mark.slow
 def test_the_smoke_size_runs_and_exports_a_model_that_loads(tmp_path: Path) -> None:
     train = [sys.executable, "-m", "training.train", "--smoke", "--out", str(tmp_path)]
     subprocess.run(train, check=True, cwd=ROOT, capture_output=True, timeout=300)
@@ -56,6 +57,7 @@ def test_the_smoke_size_runs_and_exports_a_model_that_loads(tmp_path: Path) -> N
     assert processor.image_processor.crop_size["height"] == 336
 
 
+@pytest.mark.slow
 def test_training_resumes_where_it_stopped(tmp_path: Path, composer: Composer) -> None:
     stage = SMOKE[0]
 

@@ -69,12 +69,19 @@ def family(request):
     return request.param
 
 
-LONGEST = ("training", "test_evidence", "test_shared_study", "test_browser", "test_families", "test_evaluate")
+LONGEST = ("browser", "test_shared_study", "test_evidence", "test_evaluate", "test_families")
 
 
 def pytest_collection_modifyitems(items):
-    """The files that take longest first, so that no process is left with one of them when the others are done."""
-    items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
+    """How several processes share the tests: a file stays with one, and so do all that show pages in a browser.
+
+    Two browsers at a time on two cores take longer than one after the other. What takes longest comes first.
+    """
+    for item in items:
+        shows = "browser" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("browser" if shows else item.path.name))
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.get_closest_marker("xdist_group").args[0].removesuffix(".py"), 9))
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -84,7 +91,7 @@ def pytest_terminal_summary(terminalreporter):
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
             path, _, case = report.nodeid.partition("[")
-            family = next((f for f in case.rstrip("]").split("-") if f in zoo.FAMILIES), None)
+            family = next((f for f in case.rpartition("]")[0].split("-") if f in zoo.FAMILIES), None)
             if family is None or (outcome == "passed" and report.when != "call"):
                 continue
             check = path.rpartition("::")[2].removeprefix("test_").replace("_", " ")

@@ -72,6 +72,7 @@ def family(request):
 LONGEST = ("browser", "test_shared_study", "test_evidence", "test_evaluate", "test_families")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items):
     """How several processes share the tests: a file stays with one, and so do all that show pages in a browser.
 

@@ -72,7 +72,7 @@ def family(request):
 LONGEST = ("browser", "test_shared_study", "test_evidence", "test_evaluate", "test_families")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
+@pytest.hookimpl(wrapper=True)  # and so before the groups are read
 def pytest_collection_modifyitems(items):
     """How several processes share the tests: a file stays with one, and so do all that show pages in a browser.
 
@@ -83,6 +83,7 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group("browser" if shows else item.path.name))
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.get_closest_marker("xdist_group").args[0].removesuffix(".py"), 9))
+    return (yield)
 
 
 def pytest_terminal_summary(terminalreporter):

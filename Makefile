@@ -30,12 +30,12 @@ browser:
 demo: .venv/demo
 	@$(BIN)/python app.py
 
-# Tests are shared among as many processes as there are cores, by the groups that tests/conftest.py makes.
+# Files of tests are shared among as many processes as there are cores: a file stays with one.
 test: install browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: install
 	$(BIN)/python -m benchmarks.selection

@@ -69,23 +69,6 @@ def family(request):
     return request.param
 
 
-LONGEST = ("browser", "test_shared_study", "test_evidence", "test_evaluate", "test_families")
-
-
-@pytest.hookimpl(wrapper=True)  # and so before the groups are read
-def pytest_collection_modifyitems(items):
-    """How several processes share the tests: a file stays with one, and so do all that show pages in a browser.
-
-    Two browsers at a time on two cores take longer than one after the other. What takes longest comes first.
-    """
-    for item in items:
-        shows = "browser" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("browser" if shows else item.path.name))
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.get_closest_marker("xdist_group").args[0].removesuffix(".py"), 9))
-    return (yield)
-
-
 def pytest_terminal_summary(terminalreporter):
     """The matrix of families and checks: how many of a check's cases passed, and an F where any failed."""
     families = sorted(zoo.FAMILIES)

@@ -8,8 +8,10 @@ from resprune.device.offloaded import device_of
 from resprune.device.precision import as_written
 from resprune.device.processor import described_machine, processor_flags, processor_name, usable_cores
 from resprune.device.threads import one_thread
+from resprune.device.transfer import Arriving, sent
 
 __all__ = [
+    "Arriving",
     "PeakMemory",
     "PrefillTimer",
     "SharedSpan",
@@ -27,6 +29,7 @@ __all__ = [
     "one_thread",
     "processor_flags",
     "processor_name",
+    "sent",
     "trim_heap",
     "usable_cores",
 ]

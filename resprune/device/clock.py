@@ -54,16 +54,15 @@ class Span:
 
 @dataclass(frozen=True)
 class SharedSpan:
-    """The time of one of several parts, and its equal share of what the whole took beyond all parts."""
+    """The equal share that one of several parts has of the time of all."""
 
-    own: Span
     whole: Span
-    parts: tuple[Span, ...]
+    parts: int
 
     @property
     def ms(self) -> float:
         """Milliseconds; those of all parts add up to the whole."""
-        return self.own.ms + (self.whole.ms - sum(part.ms for part in self.parts)) / len(self.parts)
+        return self.whole.ms / self.parts
 
 
 class PrefillTimer:

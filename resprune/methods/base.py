@@ -1,6 +1,7 @@
 """What a method is: a frozen dataclass with options of its own, and one function that chooses."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -31,6 +32,7 @@ class Method(WithOptions):
         merges: what it keeps are means of several tokens.
         inside: its tokens leave inside the language model, and ``select`` is not asked.
         draws: chooses at random, so that one draw says little; :meth:`drawn` makes another.
+        on_device: chooses on the accelerator where the features are, if there is one, and heeds ``tokens.first``.
         by_hand: its tokens are named, not chosen: they are those of one picture, and a budget says nothing.
     """
 
@@ -43,6 +45,7 @@ class Method(WithOptions):
     merges: ClassVar[bool] = False
     inside: ClassVar[bool] = False
     draws: ClassVar[bool] = False
+    on_device: ClassVar[bool] = False
     by_hand: ClassVar[bool] = False
 
     def select(self, tokens: VisualTokens, k: int) -> Selection:
@@ -56,6 +59,10 @@ class Method(WithOptions):
             InputError: if the method needs what the model lacks, or the features hold no numbers.
         """
         raise NotImplementedError(f"{type(self).__name__} has no select().")
+
+    def select_all(self, images: Sequence[VisualTokens], budgets: Sequence[int]) -> list[Selection]:
+        """:meth:`select` for each image of a call."""
+        return [self.select(tokens, k) for tokens, k in zip(images, budgets, strict=True)]
 
     def drawn(self, number: int) -> Self:
         """The same method with another draw, where it draws at random."""

@@ -3,17 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 
 from resprune.methods.base import Conditioned
-from resprune.methods.subspace import products_beyond
+from resprune.methods.subspace import Expansion
 from resprune.methods.tokens import VisualTokens
-from resprune.selection import Selection, select
 
 
 @dataclass(frozen=True)
-class CDPruner(Conditioned):
+class CDPruner(Expansion, Conditioned):
     """Determinantal point process on cosines and relevance.
 
     Greedy MAP of ``L = diag(r) S diag(r)``, S the cosines. CDPruner takes r from CLIP's text tower and negates it on
@@ -25,12 +23,11 @@ class CDPruner(Conditioned):
     """
 
     name: ClassVar[str] = "cdpruner"
-    energies: ClassVar[bool] = True
 
-    def select(self, tokens: VisualTokens, k: int) -> Selection:
+    def weighed(self, tokens: VisualTokens) -> tuple[torch.Tensor, torch.Tensor | None]:
         # L is the Gram matrix of the rows scaled by r / |v|: weights of the square, and no normalised copy is needed.
-        norms = torch.from_numpy(np.sqrt(tokens.gram.diagonal()))
-        scale = norms.clamp_min(1e-9).reciprocal()  # whose square float32 still holds
+        products = tokens.products
+        scale = products.diagonal().sqrt().clamp_min(1e-9).reciprocal()  # whose square float32 still holds
         if tokens.relevance is not None:
-            scale = scale * tokens.relevance.cpu()
-        return select(products_beyond(tokens), k, scale.square())
+            scale = scale * tokens.relevance
+        return products, scale.square()

@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from resprune.methods.base import Conditioned
 from resprune.methods.resprune import ResPrune
+from resprune.methods.subspace import Expansion
 from resprune.methods.tokens import VisualTokens
-from resprune.selection import Selection
 
 
 @dataclass(frozen=True)
-class Paper(Conditioned):
+class Paper(Expansion, Conditioned):
     """ResPrune as its paper has it: raw features, weighted by relevance, with an exponent of 1.
 
     How the paper brings relevance to (0, 1], and which exponent it takes, is not in it.
@@ -20,7 +22,6 @@ class Paper(Conditioned):
     """
 
     name: ClassVar[str] = "paper"
-    energies: ClassVar[bool] = True
 
-    def select(self, tokens: VisualTokens, k: int) -> Selection:
-        return ResPrune(weighting="power", alpha=1.0, kernel="raw").select(tokens, k)
+    def weighed(self, tokens: VisualTokens) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return ResPrune(weighting="power", alpha=1.0, kernel="raw").weighed(tokens)

@@ -6,15 +6,14 @@ from typing import ClassVar
 import torch
 
 from resprune.methods.base import Conditioned
-from resprune.methods.subspace import products_beyond
+from resprune.methods.subspace import Expansion
 from resprune.methods.tokens import VisualTokens
 from resprune.options import option
 from resprune.question import FLOOR
-from resprune.selection import Selection, select
 
 
 @dataclass(frozen=True)
-class ResPrune(Conditioned):
+class ResPrune(Expansion, Conditioned):
     """Greedy subspace expansion, weighted by relevance to the question, with the defaults that we chose.
 
     A token's weight is ``1 + alpha * c``, c its cosine with the question's words, and never so small that what the
@@ -27,7 +26,6 @@ class ResPrune(Conditioned):
     """
 
     name: ClassVar[str] = "resprune"
-    energies: ClassVar[bool] = True
 
     alpha: float = option(8.0, "how much the question weighs; 0 ignores it", least=0, usual=(0, 64))
     sign: int = option(1, "1 prefers what is relevant to the question, -1 the rest", choices=(1, -1))
@@ -42,25 +40,25 @@ class ResPrune(Conditioned):
         choices=("raw", "centred", "normalised", "both"),
     )
 
-    def select(self, tokens: VisualTokens, k: int) -> Selection:
-        products, weights = products_beyond(tokens), self._weights(tokens)
-        own = tokens.gram.diagonal()
+    def weighed(self, tokens: VisualTokens) -> tuple[torch.Tensor, torch.Tensor | None]:
+        products, weights = tokens.products, self._weights(tokens)
+        own = products.diagonal()
         if self.kernel in ("centred", "both"):
             mean = products.mean(0)
             products = products - mean - mean[:, None] + mean.mean()
             own = products.diagonal()
         if self.kernel in ("normalised", "both"):
             # Scaling a vector is weighing its energy.
-            scale = torch.from_numpy(1 / own.clip(1e-18))
+            scale = 1 / own.clamp_min(1e-18)
             weights = scale if weights is None else scale * weights
-        return select(products, k, weights)
+        return products, weights
 
     def _weights(self, tokens: VisualTokens) -> torch.Tensor | None:
-        """``[N]`` on the CPU; ``None`` where all are the same."""
+        """``[N]``; ``None`` where all are the same."""
         if tokens.relevance is None or self.alpha == 0:
             return None
         if self.weighting == "bounded":
-            weights = 1 + self.alpha * tokens.cosine.cpu()
+            weights = 1 + self.alpha * tokens.cosine
             return weights if self.sign > 0 else 1 / weights
-        relevance = tokens.relevance.cpu()
+        relevance = tokens.relevance
         return (relevance if self.sign > 0 else (1 - relevance).clamp_min(FLOOR)) ** self.alpha

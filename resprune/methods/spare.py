@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from resprune.methods.base import Conditioned
 from resprune.methods.resprune import ResPrune
+from resprune.methods.subspace import Expansion
 from resprune.methods.tokens import VisualTokens
-from resprune.selection import Selection
 
 
 @dataclass(frozen=True)
-class Spare(Conditioned):
+class Spare(Expansion, Conditioned):
     """The paper's ResPrune with relevance turned around: what the question does not name comes first, as in SPARE.
 
     Only the weights are SPARE's; the subspace and the relevance are ours.
@@ -20,7 +22,6 @@ class Spare(Conditioned):
     """
 
     name: ClassVar[str] = "spare"
-    energies: ClassVar[bool] = True
 
-    def select(self, tokens: VisualTokens, k: int) -> Selection:
-        return ResPrune(weighting="power", alpha=1.0, kernel="raw", sign=-1).select(tokens, k)
+    def weighed(self, tokens: VisualTokens) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return ResPrune(weighting="power", alpha=1.0, kernel="raw", sign=-1).weighed(tokens)

@@ -1,18 +1,40 @@
 """ResPrune without the question, and what methods share that grow a subspace."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 
 from resprune.methods.base import Method
 from resprune.methods.tokens import VisualTokens
-from resprune.selection import Selection, gram_matrix, select
+from resprune.selection import Selection, select_all
 
 
 @dataclass(frozen=True)
-class Subspace(Method):
+class Expansion(Method):
+    """A method that grows a subspace greedily: it says which inner products and weights, and one kernel does the rest.
+
+    On an accelerator that choice is made there, for all images of a call at once, and nothing waits for it.
+    """
+
+    energies: ClassVar[bool] = True
+    on_device: ClassVar[bool] = True
+
+    def weighed(self, tokens: VisualTokens) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Where ``tokens.features`` are: ``[N, N]`` float32 inner products, and ``[N]`` weights or ``None`` for 1."""
+        raise NotImplementedError(f"{type(self).__name__} has no weighed().")
+
+    def select(self, tokens: VisualTokens, k: int) -> Selection:
+        return self.select_all([tokens], [k])[0]
+
+    def select_all(self, images: Sequence[VisualTokens], budgets: Sequence[int]) -> list[Selection]:
+        products, weights = zip(*map(self.weighed, images), strict=True)
+        return select_all(products, budgets, weights, [tokens.first for tokens in images])
+
+
+@dataclass(frozen=True)
+class Subspace(Expansion):
     """The paper's ResPrune without the question: greedy subspace expansion on the raw features.
 
     Paper: ResPrune, arXiv 2603.21105, 2026 (its ablation)
@@ -20,25 +42,6 @@ class Subspace(Method):
     """
 
     name: ClassVar[str] = "subspace"
-    energies: ClassVar[bool] = True
 
-    def select(self, tokens: VisualTokens, k: int) -> Selection:
-        return select(products_beyond(tokens), k, None)
-
-
-def products_beyond(tokens: VisualTokens) -> np.ndarray:
-    """``[N, N]`` inner products of what the tokens that stay anyway leave of the candidates."""
-    return tokens.gram if tokens.present is None else gram_matrix(beyond(tokens))
-
-
-def beyond(tokens: VisualTokens) -> torch.Tensor:
-    """``[N, D]`` features without their part in the span of the tokens that are present anyway.
-
-    The greedy choice goes on from there as if it had chosen those tokens first.
-    """
-    if tokens.present is None:
-        return tokens.features
-    features = tokens.features.float()
-    directions, sizes, _ = torch.linalg.svd(tokens.present.float().T, full_matrices=False)
-    basis = directions[:, sizes > 1e-5 * sizes[0]]
-    return features - (features @ basis) @ basis.T
+    def weighed(self, tokens: VisualTokens) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return tokens.products, None

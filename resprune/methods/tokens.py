@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from resprune.device import sent
 from resprune.methods.saliency import Saliency
-from resprune.selection import gram_matrix
+from resprune.selection import inner_products
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class VisualTokens:
             names nothing.
         cosine: ``[N]`` float32 in ``[0, 1]``, what ``relevance`` is stretched from; there where that is.
         known_gram: :attr:`gram`, where it has come to the host already.
-        present: ``[P, D]`` features of tokens that stay anyway and are no candidates; ``None`` where there are none.
+        first: ``[P]`` int64 indices on the CPU of tokens that stay anyway, none twice; a method with ``on_device`` is
+            told of them, and chooses the others as if it had chosen these first. For any other they are no candidates.
         saliency: what the CLS token attends to; ``None`` where the model has none.
         text: ``[T, D]`` input embeddings of the question's tokens; ``None`` where the method does not ask for them.
     """
@@ -29,7 +31,7 @@ class VisualTokens:
     features: torch.Tensor
     coords: torch.Tensor
     relevance: torch.Tensor | None = None
-    present: torch.Tensor | None = None
+    first: torch.Tensor | None = None
     known_gram: np.ndarray | None = None
     saliency: Saliency | None = None
     cosine: torch.Tensor | None = None
@@ -39,20 +41,25 @@ class VisualTokens:
         return self.features.shape[0]
 
     @cached_property
-    def gram(self) -> np.ndarray:
-        """``[N, N]`` float32 inner products on the host, made once for all who ask; nobody may change it."""
-        return gram_matrix(self.features) if self.known_gram is None else self.known_gram
+    def products(self) -> torch.Tensor:
+        """``[N, N]`` float32 inner products where the features are, made once for all who ask; nobody may change it."""
+        if self.known_gram is not None:
+            return torch.from_numpy(self.known_gram)
+        return inner_products(self.features)
 
-    def beside(self, present: torch.Tensor, others: torch.Tensor) -> "VisualTokens":
-        """The candidates ``others`` (int64 indices on the CPU), while those of ``present`` stay anyway."""
-        device, saliency = self.features.device, self.saliency
-        there = others.to(device)
+    @cached_property
+    def gram(self) -> np.ndarray:
+        """:attr:`products` on the host."""
+        return self.products.cpu().numpy()
+
+    def only(self, others: torch.Tensor) -> "VisualTokens":
+        """The candidates ``others`` (int64 indices on the CPU) alone."""
+        saliency, there = self.saliency, sent(others, self.features.device)
         return VisualTokens(
             features=self.features[there],
             coords=self.coords[others],
-            relevance=None if self.relevance is None else self.relevance[others.to(self.relevance.device)],
-            cosine=None if self.cosine is None else self.cosine[others.to(self.cosine.device)],
-            present=self.features[present.to(device)],
+            relevance=None if self.relevance is None else self.relevance[sent(others, self.relevance.device)],
+            cosine=None if self.cosine is None else self.cosine[sent(others, self.cosine.device)],
             saliency=saliency and Saliency(saliency.attention[:, there], saliency.keys[there]),
             text=self.text,
         )

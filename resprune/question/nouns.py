@@ -10,7 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from HanTa.HanoverTagger import HanoverTagger
 
@@ -91,6 +91,11 @@ def find_nouns(text: str) -> list[Noun]:
     Returns:
         Each noun once, whatever its form, in order of appearance; nothing where there is no noun.
     """
+    return list(_found(text))
+
+
+@lru_cache(maxsize=256)  # a question is asked of several pictures, budgets and methods; tagging it takes a millisecond
+def _found(text: str) -> tuple[Noun, ...]:
     text = unicodedata.normalize("NFC", text).replace("\u2019", "'")  # the typographic apostrophe
     sentences = [_WORD.findall(sentence) for sentence in _SENTENCE.findall(text)]
     sentences = [[word for word in sentence if len(word) <= LONGEST] for sentence in sentences]
@@ -102,7 +107,7 @@ def find_nouns(text: str) -> list[Noun]:
             if seen.isdisjoint(forms):
                 nouns.append(noun)
             seen |= forms
-    return nouns
+    return tuple(nouns)
 
 
 def find_words(text: str) -> list[Noun]:

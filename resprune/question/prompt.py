@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -24,6 +25,7 @@ _COUNTING = ("Gemma3Processor", "PaliGemmaProcessor", "Idefics3Processor", "Inte
 _MARK = "\0"  # around each special token, so that one that a user typed as text is not taken for it
 _SENTINEL = "zqz"
 _ROLES = ("user", "assistant", "user")
+_FRAMES: WeakKeyDictionary[ProcessorMixin, tuple[str | dict[str, str], tuple[str, ...]]] = WeakKeyDictionary()
 
 
 def build_inputs(processor: ProcessorMixin, image: Any, question: str) -> BatchFeature:
@@ -99,13 +101,26 @@ def question_of(processor: ProcessorMixin, input_ids: Sequence[int] | torch.Tens
         input_ids: ``[S]``, one row of it; padding and image tokens are passed over.
     """
     text = _flat(_words(processor, torch.as_tensor(input_ids, device="cpu").tolist()))
-    if processor.chat_template:
-        tokenizer = processor.tokenizer
-        frame = tokenizer(_rendered(processor, [_SENTINEL] * 3), add_special_tokens=False).input_ids
-        pieces = [piece.strip() for piece in _flat(_words(processor, frame)).split(_SENTINEL)]
-        if len(pieces) == 4:
-            text = _last_turn(text, *pieces)
+    pieces = _frame(processor)
+    if len(pieces) == 4:
+        text = _last_turn(text, *pieces)
     return " ".join(re.sub(f"{_MARK}.*?{_MARK}", " ", text).split())
+
+
+def _frame(processor: ProcessorMixin) -> tuple[str, ...]:
+    """What a template writes before, between and behind three turns; nothing where there is no template.
+
+    It is remembered: to render a template and split it into tokens takes a millisecond, in each call.
+    """
+    template = processor.chat_template
+    if not template:
+        return ()
+    key, frame = _FRAMES.get(processor, (None, ()))
+    if key != template:
+        ids = processor.tokenizer(_rendered(processor, [_SENTINEL] * 3), add_special_tokens=False).input_ids
+        frame = tuple(piece.strip() for piece in _flat(_words(processor, ids)).split(_SENTINEL))
+        _FRAMES[processor] = template, frame
+    return frame
 
 
 def _last_turn(text: str, first_user: str, assistant: str, next_user: str, end: str) -> str:

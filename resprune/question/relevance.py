@@ -2,17 +2,21 @@
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
-from resprune.device import as_written
+from resprune.device import as_written, sent
 from resprune.question.nouns import Noun
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FLOOR = 1e-6  # of relevance, so that a weight is never 0
+MOST_SPELLINGS = 1024  # remembered of one tokenizer
+
+_SPELLINGS: WeakKeyDictionary["PreTrainedTokenizerBase", dict[tuple[Noun, int], tuple[int, ...]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,30 @@ def noun_embeddings(nouns: list[Noun], tokenizer: "PreTrainedTokenizerBase", emb
         noun that the tokenizer cannot spell.
     """
     device = _device(embedding)
-    vectors = torch.zeros(len(nouns), embedding.embedding_dim, dtype=torch.float32, device=device)
-    for vector, noun in zip(vectors, nouns, strict=True):
+    spelled = [_spelling(noun, tokenizer) for noun in nouns]
+    # One transfer and one look-up for all of them: rows are filled up with the first token, which then counts nothing.
+    width = max(map(len, spelled), default=0)
+    if not width:
+        return torch.zeros(len(nouns), embedding.embedding_dim, dtype=torch.float32, device=device)
+    padded = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in spelled], dtype=torch.int64, device="cpu")
+    count = torch.tensor([len(ids) for ids in spelled], dtype=torch.int64, device="cpu")[:, None]
+    padded, count = sent(torch.cat([padded, count], dim=1), device).split([width, 1], dim=1)
+    counts = torch.arange(width, device=device) < count
+    return (embedding(padded).float() * counts[:, :, None]).sum(1) / count.clamp_min(1)
+
+
+def _spelling(noun: Noun, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
+    """Ids of a noun, in as few pieces as one of its forms takes; none where the tokenizer knows neither.
+
+    They are remembered with the tokenizer, as long as it has the same words: a question is asked many times.
+    """
+    known, key = _SPELLINGS.setdefault(tokenizer, {}), (noun, len(tokenizer))
+    if key not in known:
+        if len(known) >= MOST_SPELLINGS:
+            known.clear()
         spellings = [ids for form in (noun.lemma, noun.surface) if (ids := _inside_sentence(form, tokenizer))]
-        if spellings:
-            ids = torch.tensor(min(spellings, key=len), dtype=torch.int64, device="cpu").to(device)
-            vector.copy_(embedding(ids).float().mean(0))
-    return vectors
+        known[key] = tuple(min(spellings, key=len, default=()))
+    return known[key]
 
 
 def _inside_sentence(word: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
@@ -74,7 +95,7 @@ def token_embeddings(text: str, tokenizer: "PreTrainedTokenizerBase", embedding:
     are, since the model may have no embedding for one.
     """
     ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-    return embedding(torch.tensor(ids, dtype=torch.int64, device=_device(embedding))).float()
+    return embedding(sent(torch.tensor(ids, dtype=torch.int64, device="cpu"), _device(embedding))).float()
 
 
 @torch.no_grad()

@@ -1,60 +1,98 @@
 """From settings to a choice: automatic budgets, tokens that always stay, tokens chosen by hand."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import torch
 
 from resprune.errors import InputError
-from resprune.methods import VisualTokens
+from resprune.methods import Method, VisualTokens
 from resprune.selection import Selection
 from resprune.settings import AUTO_LEAST, AUTO_MOST, Settings
 
 _FLOATS = {"dtype": torch.float32, "device": "cpu"}
 
 
-def choose(tokens: VisualTokens, settings: Settings, protected: torch.Tensor) -> Selection:
-    """The visual tokens of one image that stay.
+@dataclass(frozen=True)
+class Asked:
+    """The visual tokens of one image, and what is asked of them.
 
-    Args:
+    Attributes:
         tokens: its N candidates.
         settings: what the caller asked for.
         protected: ``[P]`` int64 indices on the CPU, none twice, that stay whatever the method says. They count towards
             the budget, and where they are more than it, they are what stays.
+    """
+
+    tokens: VisualTokens
+    settings: Settings
+    protected: torch.Tensor
+
+
+def choose(images: Sequence[Asked]) -> list[Selection]:
+    """The visual tokens that stay, of each image of a call.
+
+    Images for which the same method chooses are chosen for together, so that an accelerator is asked once.
 
     Returns:
-        A selection whose ``order`` begins with ``protected``. Their ``energy`` is infinite and their ``captured`` 0;
-        what follows tells of the energy that they leave.
+        For each a selection whose ``order`` begins with ``protected``. Their ``energy`` is infinite and their
+        ``captured`` 0; what follows tells of the energy that they leave.
 
     Raises:
         InputError: if an index is not below N, or the method needs what the model lacks.
     """
-    total = len(tokens)
-    _check(protected, total)
-    if settings.method.by_hand:
-        by_hand = settings.method.select(tokens, total).chosen
-        return _ahead(
-            torch.cat([protected, by_hand]).unique(sorted=False), Selection.of(torch.arange(total, device="cpu"), 1), 0
-        )
-    if not len(protected):
-        return _budgeted(tokens, settings, settings.budget(total))
-    budget = settings.budget(total)
-    more = None if budget is None else min(max(budget - len(protected), 0), total - len(protected))
-    if more == 0:
-        return _ahead(protected, Selection.of(torch.arange(total, device="cpu"), 1), 0)
+    chosen: dict[int, Selection] = {}
+    together: dict[Method, list[tuple[int, VisualTokens, int]]] = {}
+    for place, image in enumerate(images):
+        total = len(image.tokens)
+        _check(image.protected, total)
+        simple = _without_method(image)
+        if simple is not None:
+            chosen[place] = simple
+        elif image.settings.keep == "auto":
+            chosen[place] = _enough(image)
+        elif len(image.protected) and not image.settings.method.on_device:
+            chosen[place] = _beside(image)
+        else:
+            tokens = replace(image.tokens, first=image.protected) if len(image.protected) else image.tokens
+            together.setdefault(image.settings.method, []).append((place, tokens, image.settings.budget(total)))
+    for method, asked in together.items():
+        places, tokens, budgets = zip(*asked, strict=True)
+        chosen |= zip(places, method.select_all(tokens, budgets), strict=True)
+    return [chosen[place] for place in range(len(images))]
+
+
+def _without_method(image: Asked) -> Selection | None:
+    """What stays where nothing is left to choose; ``None`` where something is."""
+    total, protected = len(image.tokens), image.protected
+    budget = image.settings.budget(total)
+    if image.settings.method.by_hand:
+        by_hand = image.settings.method.select(image.tokens, total).chosen
+        protected = torch.cat([protected, by_hand]).unique(sorted=False)
+    elif not (len(protected) and budget is not None and len(protected) >= budget):
+        return None
+    return _ahead(protected, Selection.of(torch.arange(total, device="cpu"), 1), 0)
+
+
+def _beside(image: Asked) -> Selection:
+    """What a method chooses that is not told what stays anyway."""
+    total, protected = len(image.tokens), image.protected
     others = _without(protected, total)
-    rest = tokens.beside(protected, others)
-    chosen = _budgeted(rest, settings, more)
+    more = image.settings.budget(total) - len(protected)
+    chosen = image.settings.method.select(image.tokens.only(others), more)
     among_all = Selection(others[chosen.order.cpu()], chosen.indices, chosen.energy, chosen.captured)
     return _ahead(protected, among_all, len(chosen.indices))
 
 
-def _budgeted(tokens: VisualTokens, settings: Settings, budget: int | None) -> Selection:
-    """What the method chooses; with a budget of ``None``, as many as hold the wanted share of the energy."""
-    method = settings.method
-    if budget is not None:
-        return method.select(tokens, budget)
-    most = max(1, round(AUTO_MOST * len(tokens)))
-    widest = method.select(tokens, most)
-    enough = 1 + int((widest.captured < settings.energy).sum())
-    k = min(max(enough, AUTO_LEAST), most)
+def _enough(image: Asked) -> Selection:
+    """As many tokens as hold the wanted share of the energy."""
+    tokens, total = image.tokens, len(image.tokens)
+    if len(image.protected):
+        tokens = replace(tokens, first=image.protected)
+    most = min(total, len(image.protected) + max(1, round(AUTO_MOST * (total - len(image.protected)))))
+    widest = image.settings.method.select(tokens, most)
+    enough = 1 + int((widest.captured < image.settings.energy).sum())
+    k = min(max(enough, len(image.protected) + AUTO_LEAST), most)
     return Selection(widest.order, widest.order[:k].sort().values, widest.energy, widest.captured)
 
 

@@ -1,7 +1,7 @@
 """What a model's image encoder gives: cut into images for pruning, put back in the model's own form after it."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
 
+from resprune.device import sent
 from resprune.errors import InputError
 from resprune.layouts import layout_of
 from resprune.methods import Saliency
@@ -85,27 +86,27 @@ class Images:
         stacked = isinstance(pooled, torch.Tensor)
         return cls(list(tokens.split(lengths)), coords, deepstack, saliency, stacked, type(output))
 
-    def kept(self, sent: torch.Tensor, rows: list[int]) -> ModelOutput:
+    def kept(self, stays: list[torch.Tensor], rows: list[int]) -> ModelOutput:
         """The output of the encoder for the tokens that are sent.
 
         Args:
-            sent: ``[sum of n]`` bool, on the CPU.
+            stays: of each image the int64 indices of those tokens.
             rows: how many of them stand in each row of the batch.
         """
-        stays = sent.nonzero()[:, 0]
         if self.stacked:
             # Images keep different numbers of tokens, a tensor has but one. Pieces of a length that divides every
             # row let generate() repeat the rows for beams, which looks for where each ends.
             length = gcd(*rows)
             lengths = [length] * (sum(rows) // length)
         else:
-            lengths = [int(flags.sum()) for flags in sent.split([len(tokens) for tokens in self.features])]
+            lengths = [len(indices) for indices in stays]
 
-        def pieces(values: torch.Tensor) -> list[torch.Tensor]:
-            return list(values[stays.to(values.device)].split(lengths))
+        def pieces(images: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            kept = [values[sent(indices, values.device)] for values, indices in zip(images, stays, strict=True)]
+            return list(torch.cat(kept).split(lengths))
 
-        pooled = pieces(torch.cat(self.features))
-        layers = [pieces(layer) for layer in self.deepstack]
+        pooled = pieces(self.features)
+        layers = [pieces(layer.split([len(tokens) for tokens in self.features])) for layer in self.deepstack]
         return _output(torch.stack(pooled) if self.stacked else pooled, layers, self.kind)
 
 

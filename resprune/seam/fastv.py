@@ -74,15 +74,14 @@ def _result(
 ) -> PruneResult:
     total, kept = len(places), len(selection.chosen)
     return PruneResult(
-        kept=[tuple(place) for place in places[selection.chosen].tolist()],
         coords=places,
         selection=selection,
-        relevance={},
         nouns=[],
-        tokens_total=total,
         tokens_kept=kept,
         took=Span(device_of(model)).end(),
         method=method,
         average=(min(LAYER, layers) * total + max(0, layers - LAYER) * kept) / layers,
-        notes=[f"Layers 1 to {LAYER} read all {total} tokens. The others are masked, not cut out: no time is saved."],
+        remarks=(
+            f"Layers 1 to {LAYER} read all {total} tokens. The others are masked, not cut out: no time is saved.",
+        ),
     )

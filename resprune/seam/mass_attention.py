@@ -89,7 +89,7 @@ def carried(model: PreTrainedModel, bias: torch.Tensor | None, shortened: Shorte
         InputError: at the end, if the model attended in a way that cannot be told of the bias.
     """
     config = model.config.get_text_config(decoder=True)
-    windowed = shortened if shortened is not None and shortened.lacks() and _has_windows(model) else None
+    windowed = shortened if shortened is not None and shortened.lacks and _has_windows(model) else None
     if bias is None and windowed is None:
         yield
         return

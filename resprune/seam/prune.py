@@ -1,18 +1,19 @@
 """Choose the visual tokens of one image that stay, and tell what was chosen."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from resprune.device import Span, as_written
+from resprune.device import SharedSpan, as_written, sent
 from resprune.layouts import boxes
-from resprune.methods import Conditioned, Method, Saliency, VisualTokens
+from resprune.methods import Method, Saliency, VisualTokens
 from resprune.question import Relevance, noun_embeddings, question_of, token_embeddings
-from resprune.seam.choice import choose
+from resprune.seam.choice import Asked, choose
 from resprune.seam.result import PruneResult
-from resprune.selection import Selection, mass_from_gram
+from resprune.selection import Selection, inner_products, mass_from_gram, serves
 from resprune.settings import Mass, Settings
 
 
@@ -46,121 +47,163 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Image:
+    """One image of a call, and what is asked of it.
+
+    Attributes:
+        features: ``[n, D]`` projected visual tokens, structural ones included.
+        coords: ``[n, 3]`` int64 on the CPU, ``(tile, row, col)``; tile -1 marks a structural token, which stays.
+        saliency: what the CLS token attends to, where there is one.
+        words: of the question.
+        settings: what the caller asked for.
+    """
+
+    features: torch.Tensor
+    coords: torch.Tensor
+    saliency: Saliency | None
+    words: Words
+    settings: Settings
+
+
+@dataclass(frozen=True)
 class Pruned:
     """One image after the choice.
 
     Attributes:
         features: ``[n, D]`` of its tokens; where a method merges, those that stay are what it made of them.
-        mass: ``[n]`` float32 on the CPU, of each token that stays (1 where none is carried), and 0 of the others.
+        stays: ``[m]`` int64, which of them stay, ascending.
+        mass: ``[n]`` float32, of each token that stays (1 where none is carried), and 0 of the others.
         result: what happened.
+
+    ``stays`` and ``mass`` are on the device where the choice was made: that of the features, or the host.
     """
 
     features: torch.Tensor
+    stays: torch.Tensor
     mass: torch.Tensor
     result: PruneResult
 
+    def on_host(self) -> "Pruned":
+        """The same with the choice on the host; this waits for an accelerator that made it."""
+        return replace(self, stays=self.stays.cpu(), mass=self.mass.cpu())
 
-def prune(
-    features: torch.Tensor,
-    coords: torch.Tensor,
-    saliency: Saliency | None,
-    words: Words,
-    settings: Settings,
-    processor: ProcessorMixin,
-    model: PreTrainedModel,
-) -> Pruned:
-    """Choose among the visual tokens of one image.
 
-    On an accelerator this waits for it once, for the inner products of the tokens; all else is done on the host.
+def prune(images: Sequence[Image], took: SharedSpan, processor: ProcessorMixin, model: PreTrainedModel) -> list[Pruned]:
+    """Choose among the visual tokens of each image of a call.
+
+    With a budget that is a number, a method that can choose on the accelerator does, and nothing here waits for it.
+    For any other the inner products of an image come to the host, for which this waits once an image.
 
     Args:
-        features: ``[n, D]`` projected visual tokens, structural ones included.
-        coords: ``[n, 3]`` int64, ``(tile, row, col)``; tile -1 marks a structural token, which stays.
-        saliency: what the CLS token attends to, where there is one.
-        words: of the question.
-        settings: what the caller asked for.
+        images: of the call.
+        took: the time of each, which may still run.
         processor: of the model.
         model: whose tokens they are.
 
     Returns:
-        What stays, and the result, whose time is that of this choice alone.
+        What stays of each, and the results.
 
     Raises:
         InputError: if the settings name a token that the image does not have, or the method needs what the
             model lacks.
     """
-    with as_written(features.device):
-        return _prune(features, coords, saliency, words, settings, processor, model)
+    if not images:
+        return []
+    with as_written(images[0].features.device):
+        candidates = [_Candidates.of(image, processor, model) for image in images]
+        selections = choose([one.asked for one in candidates])
+        return [one.pruned(selection, took) for one, selection in zip(candidates, selections, strict=True)]
 
 
-def _prune(
-    features: torch.Tensor,
-    coords: torch.Tensor,
-    saliency: Saliency | None,
-    words: Words,
-    settings: Settings,
-    processor: ProcessorMixin,
-    model: PreTrainedModel,
-) -> Pruned:
-    span = Span(features.device)
-    patches = (coords[:, 0] >= 0).nonzero()[:, 0]
-    places = coords[patches]
-    candidates = features if len(patches) == len(coords) else features[patches.to(features.device)]
-    known, gram = (None, None) if words.vectors is None else _on_host(candidates, words.vectors, settings.method)
-    tokens = VisualTokens(
-        candidates,
-        places,
-        relevance=None if known is None else known.combined,
-        cosine=None if known is None else known.cosine,
-        known_gram=gram,
-        saliency=saliency,
-        text=words.text,
-    )
-    protected, unseen = _protected(settings, processor, model, places)
-    selection = choose(tokens, settings, protected)
+@dataclass(frozen=True)
+class _Candidates:
+    """The visual tokens of an image among which a method chooses.
 
-    chosen = selection.chosen.cpu()
-    mass = _mass(tokens, selection, chosen, settings.mass) if settings.mass else None
-    stays = (coords[:, 0] < 0).float()
-    stays[patches[chosen]] = 1.0 if mass is None else mass
-    if selection.merge is not None:
-        merged = selection.merge.to(candidates.device) @ candidates.float()
-        features = features.clone()
-        features[patches[chosen].to(features.device)] = merged.to(features.dtype)
-    result = PruneResult(
-        kept=[tuple(place) for place in places[chosen].tolist()],
-        coords=places,
-        selection=selection,
-        relevance={} if known is None else dict(zip(words.names, known.per_noun, strict=True)),
-        nouns=words.names,
-        tokens_total=len(tokens),
-        tokens_kept=len(chosen),
-        took=span.end(),
-        method=settings.method.name,
-        mass=mass,
-        notes=unseen + _notes(words, settings, len(tokens), len(chosen)),
-    )
-    if len(result.tiles) > 1:
-        result.notes.append(f"Kept in tiles {', '.join(f'{t}: {k} of {n}' for t, (k, n) in result.tiles.items())}.")
-    return Pruned(features, stays, result)
+    Attributes:
+        image: whose they are.
+        patches: ``[N]`` int64 on the CPU, which of its tokens they are.
+        asked: of them.
+        per_noun: ``[J, N]`` float32, their cosine with each word, where there are words.
+        remarks: sentences for the user, by what is known before the choice.
+    """
+
+    image: Image
+    patches: torch.Tensor
+    asked: Asked
+    per_noun: torch.Tensor | None
+    remarks: list[str]
+
+    @classmethod
+    def of(cls, image: Image, processor: ProcessorMixin, model: PreTrainedModel) -> "_Candidates":
+        features, coords, words, settings = image.features, image.coords, image.words, image.settings
+        patches = (coords[:, 0] >= 0).nonzero()[:, 0]
+        places = coords[patches]
+        candidates = features if len(patches) == len(coords) else features[sent(patches, features.device)]
+        known = None if words.vectors is None else settings.method.relevance_of(candidates, words.vectors)
+        gram = None
+        if known is not None and not _stays_there(settings, features.device):
+            known, gram = _to_host(candidates, known)
+        tokens = VisualTokens(
+            candidates,
+            places,
+            relevance=None if known is None else known.combined,
+            cosine=None if known is None else known.cosine,
+            known_gram=gram,
+            saliency=image.saliency,
+            text=words.text,
+        )
+        protected, unseen = _protected(settings, processor, model, places)
+        asked = Asked(tokens, settings, protected)
+        return cls(image, patches, asked, None if known is None else known.per_noun, unseen)
+
+    def pruned(self, selection: Selection, took: SharedSpan) -> Pruned:
+        """The image of which ``selection`` stays."""
+        tokens, settings, features = self.asked.tokens, self.image.settings, self.image.features
+        chosen, words = selection.chosen, self.image.words
+        patches, structural = sent(self.patches, chosen.device), self.image.coords[:, 0] < 0
+        weights = _mass(tokens, selection, settings.mass) if settings.mass else None
+        mass = sent(structural.float(), chosen.device)
+        mass[patches[chosen]] = 1.0 if weights is None else weights
+        stays = patches[selection.indices]
+        if structural.any():
+            stays = torch.cat([sent(structural.nonzero()[:, 0], chosen.device), stays]).sort().values
+        if selection.merge is not None:
+            merged = sent(selection.merge, features.device) @ tokens.features.float()
+            features = features.clone()
+            features[sent(patches[chosen], features.device)] = merged.to(features.dtype)
+        result = PruneResult(
+            coords=tokens.coords,
+            selection=selection,
+            nouns=words.names,
+            tokens_kept=len(chosen),
+            took=took,
+            method=settings.method.name,
+            per_noun=self.per_noun,
+            weights=weights,
+            remarks=(*self.remarks, *_notes(words, settings, len(tokens), len(chosen))),
+        )
+        return Pruned(features, stays, mass, result)
 
 
-def _mass(tokens: VisualTokens, selection: Selection, chosen: torch.Tensor, mass: Mass) -> torch.Tensor:
+def _stays_there(settings: Settings, device: torch.device) -> bool:
+    """Whether the choice is made where the tokens are, so that nothing of them comes to the host before it."""
+    return device.type == "cpu" or (settings.method.on_device and settings.keep != "auto" and serves(device))
+
+
+def _to_host(features: torch.Tensor, known: Relevance) -> tuple[Relevance, np.ndarray]:
+    """Relevance of tokens ``[n, D]`` on an accelerator, and their inner products with it, in one transfer."""
+    parts = [known.combined[None], known.cosine[None], known.per_noun, inner_products(features)]
+    (combined, cosine), per_noun, gram = torch.cat(parts).cpu().split([2, len(known.per_noun), len(features)])
+    return Relevance(per_noun, combined, cosine), gram.numpy()
+
+
+def _mass(tokens: VisualTokens, selection: Selection, mass: Mass) -> torch.Tensor:
     """``[k]`` float32, how many tokens each kept one stands for: those that it is the mean of, or is nearest to."""
     if selection.merge is not None:
         return (selection.merge > 0).sum(1).float()
-    return mass_from_gram(tokens.gram, chosen, **asdict(mass))
-
-
-def _on_host(features: torch.Tensor, nouns: torch.Tensor, method: Conditioned) -> tuple[Relevance, np.ndarray | None]:
-    """Relevance of tokens ``[n, D]``, and from an accelerator their inner products with it, in one transfer."""
-    known = method.relevance_of(features, nouns)
-    if features.device.type == "cpu":
-        return known, None
-    rows = features.float()
-    host = torch.cat([known.combined[None], known.cosine[None], known.per_noun, rows @ rows.T]).cpu()
-    (combined, cosine), per_noun, gram = host.split([2, len(nouns), len(rows)])
-    return Relevance(per_noun, combined, cosine), gram.numpy()
+    chosen = selection.chosen
+    gram = tokens.products if chosen.device == tokens.products.device else tokens.gram
+    return mass_from_gram(gram, chosen, **asdict(mass))
 
 
 def _protected(

@@ -9,13 +9,13 @@ from transformers import PreTrainedModel, ProcessorMixin
 from transformers.modeling_outputs import ModelOutput
 from transformers.utils.generic import is_flash_attention_requested
 
-from resprune.device import SharedSpan, Span, device_of
+from resprune.device import Arriving, SharedSpan, Span, device_of, sent
 from resprune.errors import InputError
 from resprune.layouts import check_ids, check_whole
 from resprune.seam.arguments import CallersPrompt, setting
 from resprune.seam.encoding import Images, encode
 from resprune.seam.positions import note_deltas, positions_of
-from resprune.seam.prune import Pruned, Words, prune
+from resprune.seam.prune import Image, Pruned, Words, prune
 from resprune.seam.result import PruneResult
 from resprune.seam.shorten import Shortened, end_of, shorten
 from resprune.settings import Settings
@@ -31,10 +31,10 @@ class Cached:
     """What a KV cache is filled with.
 
     Attributes:
-        shortened: what was sent of the caller's prompt; on the CPU.
+        shortened: what was sent of the caller's prompt; where the choice was made.
         positions: ``[..., B, S]`` int64 of the caller's columns.
-        bias: ``[B, L]`` float32, the logarithm of the mass of each column that was sent; on the CPU; ``None`` where all
-            is 1.
+        bias: ``[B, L]`` float32, the logarithm of the mass of each column that was sent; where the choice was made;
+            ``None`` where all is 1.
     """
 
     shortened: Shortened
@@ -116,60 +116,116 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     mask, filler = mask_and_filler(model, call)
     # A call that goes on from a cache may give the new tokens only, beside the mask of all.
     full = pad(ids, (mask.shape[1] - ids.shape[1], 0), value=filler)
-    # What is decided about the prompt is decided on the host; its copy comes before the encoder has work to wait for.
-    own_ids, own_mask = torch.stack([full, mask.to(full)]).cpu()
-    check_ids(model, own_ids[:, -ids.shape[1] :])
-    sizes = {name: call[name].cpu() for name in SIZES if isinstance(call.get(name), torch.Tensor)}
-    start = end_of(cached)
-    is_image = own_ids == model.config.image_token_id
-    is_image[:, :start] = False
+    # What is decided about the prompt is decided on the host. Its copies are begun before the encoder has work to wait
+    # for, and read when that work is queued, so that the host does its part meanwhile.
+    arriving = Arriving(prompt=torch.stack([full, mask.to(full)]), **_told(call))
     output = encoded_images(call)
     if output is None and call.get("pixel_values") is not None:
         output = encode(model, call)
+    told = arriving.all()
+    own_ids, own_mask = told.pop("prompt")
+    check_ids(model, own_ids[:, -ids.shape[1] :])
+    start, device = end_of(cached), device_of(model)
 
-    whole = Span(device_of(model))
-    images = None if output is None else Images.of(model, output, {**call, **sizes, "input_ids": own_ids[:, start:]})
-    rows = rows_of(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
+    whole = Span(device)
+    own = _Prompt(own_ids, own_mask, start, model.config.image_token_id)
+    images = None if output is None else Images.of(model, output, {**call, **told, "input_ids": own_ids[:, start:]})
+    rows = rows_of(own.is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
     if images and settings.boxes:
         check_whole(processor, own_ids)
     asked = {row: Words.of(model, processor, own_ids[row], settings.method) for row in set(rows)}
     candidates = zip(images.features, images.coords, images.saliency, rows, strict=True) if images else []
-    chosen = [prune(*image, asked[row], settings, processor, model) for *image, row in candidates]
-    mass = torch.ones(own_ids.shape, dtype=torch.float32, device=own_ids.device)
-    if chosen:
-        mass[is_image] = torch.cat([image.mass for image in chosen])
-    shortened = shorten(own_mask, mass == 0, cached, force_padding=_needs_mask(model, call))
+    asked_of = [Image(*image, asked[row], settings) for *image, row in candidates]
+    chosen = prune(asked_of, SharedSpan(whole, len(asked_of)), processor, model)
+    chosen = own.written(chosen)
+    mass, dropped, stay = own.outcome(chosen, rows)
+    shortened = shorten(sent(own_mask, mass.device), dropped, stay, cached, force_padding=_needs_mask(model, call))
     bias = _bias(mass, shortened, cached.shape[1], earlier) if _carries(settings, earlier, chosen) else None
 
     positions = call.get("position_ids")
     if positions is None:
-        positions = positions_of(model, full, mask, start, None if earlier is None else earlier.positions, call)
-    if settings.positions == "sequential" and any(
-        image.result.tokens_kept < image.result.tokens_total for image in chosen
-    ):
-        positions = (shortened.sent().cumsum(dim=1) - 1).clamp_min(0).to(ids.device).expand_as(positions)
+        known = None if earlier is None else earlier.positions.cpu()
+        positions = positions_of(model, own_ids, own_mask, start, known, {**call, **told})
+    if settings.positions == "sequential" and stay is not None:
+        positions = (shortened.sent().cumsum(dim=1) - 1).clamp_min(0).expand_as(positions)
     there = shortened.to(ids.device)
     sent_ids = there.take(full, filler)
     if ids.shape[1] < full.shape[1]:
         sent_ids = sent_ids[:, cached.shape[1] :]
     prompt = CallersPrompt(ids, sent_ids.shape[1])
     new = {name: value for name, value in call.items() if name != "pixel_values"} | prompt.translate(model, call)
-    new |= {"input_ids": sent_ids, "position_ids": there.take(positions, 0)}
+    new |= {"input_ids": sent_ids, "position_ids": there.take(sent(positions, ids.device), 0)}
     new |= {"attention_mask": there.take(mask, 0)}
     for name in _ALIGNED:
         if (values := call.get(name)) is not None:
             new[name] = there.take(pad(values, (full.shape[1] - values.shape[1], 0)), 0)
     if images:
-        sent = shortened.sent() & is_image
-        there = replace(images, features=[image.features for image in chosen])
-        encoded = {"image": there.kept(sent[is_image], sent.sum(dim=1).tolist())}
+        left = replace(images, features=[image.features for image in chosen])
+        encoded = {"image": left.kept([image.stays for image in chosen], own.kept(chosen, rows))}
         new["mm_encoder_outputs"] = (call.get("mm_encoder_outputs") or {}) | encoded
     note_deltas(model, new["position_ids"], new["attention_mask"])
     whole.end()
-    results = [image.result for image in chosen]
-    parts = tuple(result.took for result in results)
-    results = [replace(result, took=SharedSpan(result.took, whole, parts)) for result in results]
-    return Request(new, prompt, Cached(shortened, positions, bias), results)
+    return Request(new, prompt, Cached(shortened, positions, bias), [image.result for image in chosen])
+
+
+def _told(call: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """What a call tells of its images and its prompt beside the tokens."""
+    return {name: call[name] for name in (*SIZES, *_ALIGNED) if isinstance(call.get(name), torch.Tensor)}
+
+
+class _Prompt:
+    """A prompt on the host, the image tokens in it, and what becomes of them.
+
+    Args:
+        ids: ``[B, S]``.
+        mask: ``[B, S]``.
+        start: its first column that is not in the cache.
+        image: the image token.
+    """
+
+    def __init__(self, ids: torch.Tensor, mask: torch.Tensor, start: int, image: int) -> None:
+        self.is_image = ids == image
+        self.is_image[:, :start] = False
+        self._mask, self._start = mask.bool(), start
+        self._hidden = self.is_image & ~self._mask
+
+    def written(self, images: list[Pruned]) -> list[Pruned]:
+        """Without tokens that the mask hides, which are not sent; to find those waits for the choice."""
+        if not self._hidden.any():
+            return images
+        seen = self._mask[self.is_image].split([len(image.mass) for image in images])
+        images = [image.on_host() for image in images]
+        return [
+            replace(image, stays=image.stays[there[image.stays]]) for image, there in zip(images, seen, strict=True)
+        ]
+
+    def kept(self, images: list[Pruned], rows: list[int]) -> list[int]:
+        """Of each row the number of image tokens that are sent."""
+        kept = [0] * len(self.is_image)
+        for image, row in zip(images, rows, strict=True):
+            kept[row] += len(image.stays)
+        return kept
+
+    def outcome(self, images: list[Pruned], rows: list[int]) -> tuple[torch.Tensor, torch.Tensor, list[int] | None]:
+        """What becomes of each column, where the choice was made.
+
+        Returns:
+            ``[B, S]`` float32, the mass of each; ``[B, S]`` bool, which are not to be sent; and of each row how many
+            are, of those that are new and no padding: ``None`` where none is dropped.
+        """
+        if not images:
+            mass = torch.ones(self.is_image.shape, dtype=torch.float32, device="cpu")
+            return mass, torch.zeros_like(mass, dtype=torch.bool), None
+        there = images[0].mass.device
+        columns = sent(self.is_image.flatten().nonzero()[:, 0], there)
+        mass = torch.ones(self.is_image.numel(), dtype=torch.float32, device=there)
+        mass = mass.scatter_(0, columns, torch.cat([sent(image.mass, there) for image in images])).view(
+            self.is_image.shape
+        )
+        if all(image.result.tokens_kept == image.result.tokens_total for image in images):
+            return mass, mass == 0, None
+        text = (self._mask & ~self.is_image)[:, self._start :].sum(dim=1).tolist()
+        return mass, mass == 0, [sum(both) for both in zip(text, self.kept(images, rows), strict=True)]
 
 
 def _carries(settings: Settings, earlier: Cached | None, chosen: list[Pruned]) -> bool:
@@ -183,7 +239,7 @@ def _bias(mass: torch.Tensor, shortened: Shortened, cached: int, earlier: Cached
     bias = shortened.take(mass.clamp_min(1).log(), 0)
     if earlier is not None and earlier.bias is not None:
         known = earlier.bias.repeat_interleave(len(mass) // len(earlier.bias), dim=0)[:, :cached]
-        bias[:, :cached] = pad(known, (0, cached - known.shape[1]))
+        bias[:, :cached] = sent(pad(known, (0, cached - known.shape[1])), bias.device)
     return bias
 
 
@@ -193,7 +249,7 @@ def _in_cache(call: dict[str, Any]) -> torch.Tensor:
     entries = 0 if cache is None else int(cache.get_seq_length())
     if earlier is None:
         return torch.arange(entries, device="cpu").expand(len(ids), -1)
-    return earlier.shortened.repeated(len(ids)).in_cache(entries)
+    return earlier.shortened.repeated(len(ids)).to(torch.device("cpu")).in_cache(entries)
 
 
 def mask_and_filler(model: PreTrainedModel, call: dict[str, Any]) -> tuple[torch.Tensor, int]:

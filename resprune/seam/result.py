@@ -1,7 +1,9 @@
 """What pruning did to one image: the record that callers, the page and studies read."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -11,41 +13,71 @@ from resprune.selection import Selection
 
 @dataclass(frozen=True)
 class PruneResult:
-    """What happened to one image. All tensors are on the CPU; N is the number of its visual tokens.
+    """What happened to one image. All tensors are on the CPU when they are read; N is the number of its visual tokens.
+
+    What is not needed before the first token takes its time when somebody asks: copying from an accelerator, waiting
+    for a clock, ranking what was dropped.
 
     Attributes:
-        kept: ``(tile, row, col)`` of the tokens that stayed, in the order of selection.
         coords: ``[N, 3]`` int64, ``(tile, row, col)`` of each token.
-        selection: what the method chose.
-        relevance: for each noun ``[N]`` float32, its cosine with each token.
+        selection: what the method chose, where the image was.
         nouns: of the question, in the order in which they appear, or all its words if the settings say so; none where
             the method does not ask for them.
-        tokens_total: N.
         tokens_kept: how many stayed.
         took: the time of pruning, see :attr:`select_ms`.
         method: its name.
-        mass: ``[k]`` float32 along ``kept``, how many tokens each stands for, itself and those alike, at most N in
-            all; ``None`` where none is carried.
+        per_noun: ``[J, N]`` float32, what :attr:`relevance` reads; ``None`` where there are no nouns.
+        weights: ``[k]`` float32, what :attr:`mass` reads.
         average: mean number of visual tokens that a layer reads, where layers differ; ``None`` where each reads
             ``tokens_kept``.
-        notes: sentences for the user.
+        remarks: of :attr:`notes`, those that were known at once.
     """
 
-    kept: list[tuple[int, int, int]]
     coords: torch.Tensor
     selection: Selection
-    relevance: dict[str, torch.Tensor]
     nouns: list[str]
-    tokens_total: int
     tokens_kept: int
     took: Span | SharedSpan
     method: str
-    mass: torch.Tensor | None = None
+    per_noun: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
     average: float | None = None
-    notes: list[str] = field(default_factory=list)
+    remarks: tuple[str, ...] = ()
 
-    # What is not needed before the first token takes its time when somebody asks: waiting for a clock, ranking what was
-    # dropped.
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which may have no accelerator."""
+        there = {name: getattr(self, name) for name in ("selection", "per_noun", "weights")}
+        return vars(self) | {name: _on_host(value) for name, value in there.items()}
+
+    @property
+    def tokens_total(self) -> int:
+        """N."""
+        return len(self.coords)
+
+    @cached_property
+    def kept(self) -> list[tuple[int, int, int]]:
+        """``(tile, row, col)`` of the tokens that stayed, in the order of selection."""
+        return [tuple(place) for place in self.coords[self.selection.chosen.cpu()].tolist()]
+
+    @cached_property
+    def relevance(self) -> dict[str, torch.Tensor]:
+        """For each noun ``[N]`` float32, its cosine with each token."""
+        return {} if self.per_noun is None else dict(zip(self.nouns, self.per_noun.cpu(), strict=True))
+
+    @cached_property
+    def mass(self) -> torch.Tensor | None:
+        """``[k]`` float32 along :attr:`kept`, how many tokens each stands for, itself and those alike, at most N in
+        all; ``None`` where none is carried.
+        """
+        return None if self.weights is None else self.weights.cpu()
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """Sentences for the user."""
+        notes = [*self.remarks, *filter(None, [self.selection.note])]
+        if len(self.tiles) > 1:
+            notes.append(f"Kept in tiles {', '.join(f'{t}: {k} of {n}' for t, (k, n) in self.tiles.items())}.")
+        return notes
 
     @property
     def select_ms(self) -> float:
@@ -72,3 +104,7 @@ class PruneResult:
     def captured(self) -> torch.Tensor | None:
         """``[N]`` float32 in ``[0, 1]``, share of the energy that the first 1..N of ``order`` span, or ``None``."""
         return None if self.selection.captured is None else self.selection.captured.cpu()
+
+
+def _on_host(value: Selection | torch.Tensor | None) -> Selection | torch.Tensor | None:
+    return value.cpu() if isinstance(value, torch.Tensor) else value  # a selection sees to itself

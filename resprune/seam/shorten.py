@@ -1,10 +1,11 @@
 """Shortening a prompt: the one place that keeps its columns, positions and lengths consistent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn.functional import pad
 
+from resprune.device import sent
 from resprune.errors import InputError
 
 
@@ -15,18 +16,16 @@ class Shortened:
     Attributes:
         columns: ``[B, L]`` int64, which column of the caller's prompt each sent column is; -1 is padding.
         length: S, the number of columns of the caller's prompt.
+        lacks: whether any of the caller's columns is not sent, padding apart.
     """
 
     columns: torch.Tensor
     length: int
+    lacks: bool
 
     def to(self, device: torch.device) -> "Shortened":
         """The same on another device."""
-        return Shortened(self.columns.to(device), self.length)
-
-    def lacks(self) -> bool:
-        """Whether any of the caller's columns is not sent, padding apart."""
-        return self.columns.shape[1] < self.length or bool((self.columns < 0).any())
+        return replace(self, columns=sent(self.columns, device))
 
     def take(self, values: torch.Tensor, fill: int) -> torch.Tensor:
         """``[..., B, S]`` values of the caller's columns to ``[..., B, L]`` of those sent, with ``fill`` as padding."""
@@ -47,7 +46,7 @@ class Shortened:
 
     def repeated(self, rows: int) -> "Shortened":
         """The same for a batch in which ``generate`` repeated each row, ``rows`` in all."""
-        return Shortened(self.columns.repeat_interleave(rows // len(self.columns), dim=0), self.length)
+        return replace(self, columns=self.columns.repeat_interleave(rows // len(self.columns), dim=0))
 
 
 def end_of(cached: torch.Tensor) -> int:
@@ -67,7 +66,13 @@ def end_of(cached: torch.Tensor) -> int:
     return int(ends[0])
 
 
-def shorten(mask: torch.Tensor, dropped: torch.Tensor, cached: torch.Tensor, force_padding: bool = False) -> Shortened:
+def shorten(
+    mask: torch.Tensor,
+    dropped: torch.Tensor,
+    stay: list[int] | None,
+    cached: torch.Tensor,
+    force_padding: bool = False,
+) -> Shortened:
     """Decide which columns of a prompt are sent.
 
     Dropping leaves rows of different lengths; they are padded on the left, as generation wants them. Where nothing is
@@ -75,18 +80,21 @@ def shorten(mask: torch.Tensor, dropped: torch.Tensor, cached: torch.Tensor, for
 
     Args:
         mask: ``[B, S]``, the caller's attention mask.
-        dropped: ``[B, S]`` bool, the columns that are not to be sent.
-        cached: ``[B, P]`` int64, columns that a KV cache holds; they stay as they are.
+        dropped: ``[B, S]`` bool, the columns that are not to be sent. They and the mask may be on an accelerator, which
+            is not waited for.
+        stay: of each row, how many columns that are new and no padding are sent; ``None`` where none is dropped.
+        cached: ``[B, P]`` int64 on the CPU, columns that a KV cache holds; they stay as they are.
         force_padding: where columns are dropped, put one of padding before what is new if there is none.
     """
-    start = end_of(cached)
+    start, known, length = end_of(cached), sent(cached, dropped.device), mask.shape[1]
+    if stay is None:
+        columns = torch.arange(start, length, device=dropped.device).expand(len(mask), -1)
+        lacks = bool((cached != torch.arange(cached.shape[1], device="cpu")).any()) or start > cached.shape[1]
+        return Shortened(torch.cat([known, columns], dim=1), length, lacks)
     new = (mask.bool() & ~dropped)[:, start:]
-    if dropped[:, start:].any():
-        # A stable sort brings the columns that stay to the right, in their order.
-        order = new.int().argsort(dim=1, stable=True)[:, -int(new.sum(dim=1).max()) :]
-        columns = (order + start).masked_fill(~new.gather(1, order), -1)
-        if force_padding and bool((columns >= 0).all()):
-            columns = pad(columns, (1, 0), value=-1)
-    else:
-        columns = torch.arange(start, mask.shape[1], device=mask.device).expand(len(mask), -1)
-    return Shortened(torch.cat([cached, columns], dim=1), mask.shape[1])
+    # A stable sort brings the columns that stay to the right, in their order.
+    order = new.int().argsort(dim=1, stable=True)[:, new.shape[1] - max(stay) :]
+    columns = (order + start).masked_fill(~new.gather(1, order), -1)
+    if force_padding and min(stay) == max(stay):
+        columns = pad(columns, (1, 0), value=-1)
+    return Shortened(torch.cat([known, columns], dim=1), length, lacks=True)

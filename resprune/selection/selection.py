@@ -20,6 +20,7 @@ class Selection:
             span: non-decreasing, in ``[0, 1]``; ``None`` for methods without energies.
         merge: ``[min(k, N), N]`` float32 on the CPU along ``chosen``, the share of every token in what takes the place
             of a kept one: rows add up to 1, columns have one entry each; ``None`` where kept tokens stay as they are.
+        note: a sentence for the user about how the choice was made; ``None`` where there is nothing to say.
     """
 
     order: torch.Tensor
@@ -27,6 +28,7 @@ class Selection:
     energy: torch.Tensor | None = None
     captured: torch.Tensor | None = None
     merge: torch.Tensor | None = None
+    note: str | None = None
 
     @classmethod
     def of(cls, order: torch.Tensor, k: int) -> "Selection":

@@ -13,7 +13,8 @@ import resprune
 from resprune import InputError
 from resprune.layouts import boxes
 from resprune.methods import Manual, ResPrune, VisualTokens
-from resprune.seam.choice import choose
+from resprune.seam import choice
+from resprune.seam.choice import Asked
 from resprune.settings import AUTO_LEAST, AUTO_MOST, Mass, Settings
 
 
@@ -23,6 +24,10 @@ def visual_tokens(count=40, dims=30, seed=0, fall=6.0):
     features = torch.randn(count, dims, generator=generator) * torch.linspace(0, -fall, dims).exp()
     side = torch.arange(count)
     return VisualTokens(features, torch.stack([torch.zeros_like(side), side // 8, side % 8], 1))
+
+
+def choose(tokens, settings, protected):
+    return choice.choose([Asked(tokens, settings, protected)])[0]
 
 
 def nothing():

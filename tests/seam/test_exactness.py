@@ -146,7 +146,9 @@ def test_shortening_keeps_order_and_pads_on_the_left(data, rows, length, force_p
     flags = st.lists(st.lists(st.booleans(), min_size=length, max_size=length), min_size=rows, max_size=rows)
     mask, dropped = (torch.tensor(data.draw(flags)) for _ in range(2))
     mask[:, -1], dropped[:, -1] = True, False  # a prompt ends with text
-    short = shorten(mask.long(), dropped, torch.zeros(rows, 0, dtype=torch.long), force_padding)
+    stay = (mask & ~dropped).sum(dim=1).tolist() if dropped.any() else None
+    short = shorten(mask.long(), dropped, stay, torch.zeros(rows, 0, dtype=torch.long), force_padding)
+    assert short.lacks == bool(dropped.any())
     ids = torch.arange(rows * length).reshape(rows, length) + 1
     sent = short.take(ids, 0)
     if not dropped.any():

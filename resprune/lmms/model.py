@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any, NoReturn
 
 import torch
@@ -47,7 +46,7 @@ class Pruned(lmms):
             asked.pretrained, quantization=asked.quantization, device=asked.device, dtype=asked.dtype
         )
         asked.check_family(self.family, self._model.config.model_type)
-        attach(self._model, self._processor, **asdict(asked.settings))
+        attach(self._model, self._processor, **vars(asked.settings))
         self.device = self._model.device
         self.batch_size = 1
         self._spent = Counter()

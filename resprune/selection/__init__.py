@@ -1,12 +1,14 @@
 """The mathematics of a choice, which knows no model: Gram matrix, greedy subspace, mass."""
 
 from resprune.selection.gram import gram_matrix, inner_products
-from resprune.selection.greedy import greedy_from_gram, greedy_subspace, select, select_all, serves
+from resprune.selection.greedy import greedy_from_gram, greedy_subspace, select, select_all
 from resprune.selection.mass import ANY, mass_from_gram, mass_of, represented_by, succession
+from resprune.selection.on_device import DeviceSelection, select_on_device, serves
 from resprune.selection.selection import Selection, checked_budget
 
 __all__ = [
     "ANY",
+    "DeviceSelection",
     "Selection",
     "checked_budget",
     "gram_matrix",
@@ -18,6 +20,7 @@ __all__ = [
     "represented_by",
     "select",
     "select_all",
+    "select_on_device",
     "serves",
     "succession",
 ]

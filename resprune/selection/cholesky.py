@@ -1,6 +1,7 @@
 """Pivoted Cholesky factorisation of a Gram matrix, for the greedy choice of a subspace."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,12 +20,18 @@ class PivotedCholesky:
     (left-looking), so that a small budget never pays for the other columns. Between blocks the Gram matrix shrinks to
     what is left of the other tokens (right-looking), one matrix product.
 
+    Args:
+        gram, weights: ``[N, N]`` and ``[N]`` float32.
+        first: tokens that come first, in this order, whatever their energy; where nothing but rounding is left of one,
+            it adds nothing to what is spanned.
+
     Attributes:
         order, energy: the pivots so far, and the weighted residual energy of each when it was chosen.
         spent: nothing but rounding is left of any token.
     """
 
-    def __init__(self, gram: np.ndarray, weights: np.ndarray) -> None:
+    def __init__(self, gram: np.ndarray, weights: np.ndarray, first: Sequence[int] = ()) -> None:
+        self._first = first
         self.order: list[int] = []
         self.energy: list[float] = []
         self.spent = False
@@ -42,12 +49,13 @@ class PivotedCholesky:
     def advance(self, k: int) -> None:
         """Go on until there are ``k`` pivots, or nothing is left."""
         block = max(64, len(self._all_weights) // 4)
-        while len(self.order) < k and not self.spent:
+        while len(self.order) < k and (not self.spent or len(self.order) < len(self._first)):
             if len(self._factor):
                 self._shrink()
             else:
                 with one_thread():
-                    self._expand(min(block, k - len(self.order)))
+                    most = len(self._first) if self.spent else k  # where nothing is left, only those that come first
+                    self._expand(min(block, most - len(self.order), k - len(self.order)))
 
     def ranked(self) -> np.ndarray:
         """``[N]`` int64, the pivots, then the other tokens by weight, largest first, then by index."""
@@ -57,18 +65,27 @@ class PivotedCholesky:
         by_weight = np.argsort(-self._all_weights[others], kind="stable")
         return np.concatenate([np.asarray(self.order, np.int64), others[by_weight]])
 
-    def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``order``, ``energy`` and ``captured`` of a :class:`Selection`."""
+    def finish(self, ahead: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``order``, ``energy`` and ``captured`` of a :class:`Selection`, of which ``ahead`` tokens stay anyway.
+
+        The energy of those is infinite and what they capture 0: what follows tells of the energy that they leave.
+        Where ``ahead`` is not given, they are all that came first.
+        """
+        ahead = len(self._first) if ahead is None else ahead
         count = len(self._all_weights)
         self.advance(count)
         self._shrink()
         gained = np.concatenate(self._gained)
         energy = np.zeros(count, np.float32)
         energy[: len(gained)] = self.energy
+        energy[:ahead] = np.inf
         captured = np.ones(count)  # of nothing, everything is captured
-        if len(gained):
-            captured = np.minimum(gained.cumsum() / self._total, 1)
+        left = self._total - gained[:ahead].sum()
+        if len(gained) > ahead and left > 0:
+            captured = np.minimum(gained[ahead:].cumsum() / left, 1)
             captured = np.pad(captured, (0, count - len(gained)), mode="edge")
+            captured = np.concatenate([np.zeros(ahead), captured])
+        captured[:ahead] = 0
         return self.ranked(), energy, captured.astype(np.float32)
 
     def _expand(self, size: int) -> None:
@@ -76,29 +93,43 @@ class PivotedCholesky:
         gram, weights, residual, floor = self._gram, self._weights, self._residual, self._floor
         factor = np.empty((size, len(gram)), np.float32)
         score, square = np.empty_like(residual), np.empty_like(residual)
+        forced = list(self._first[len(self.order) :][:size])
         pivots, energy = [], []
         for step in range(size):
             np.multiply(weights, residual, out=score)
-            pivot = score.argmax()
-            if residual[pivot] <= floor[pivot]:
-                residual[residual <= floor] = 0
-                np.multiply(weights, residual, out=score)
-                pivot = score.argmax()
-            if score[pivot] <= 0:
-                self.spent = True
-                break
             row = factor[step]
+            if step < len(forced):
+                pivot = self._place(forced[step])
+                if pivot is None:
+                    row[:] = 0
+                    energy.append(0.0)
+                    continue
+            else:
+                pivot = score.argmax()
+                if residual[pivot] <= floor[pivot]:
+                    residual[residual <= floor] = 0
+                    np.multiply(weights, residual, out=score)
+                    pivot = score.argmax()
+                if score[pivot] <= 0:
+                    self.spent = True
+                    break
+                pivots.append(pivot)
             np.dot(factor[:step, pivot], factor[:step], out=row)
             np.subtract(gram[pivot], row, out=row)
             np.multiply(row, 1 / math.sqrt(residual[pivot]), out=row)
             np.multiply(row, row, out=square)
             np.subtract(residual, square, out=residual)
             residual[pivot] = 0
-            pivots.append(pivot)
             energy.append(score[pivot])
-        self._factor = factor[: len(pivots)]
-        self.order += self._tokens[np.array(pivots, np.int64)].tolist()
+        self._factor = factor[: len(energy)]
+        self.order += forced + self._tokens[np.array(pivots, np.int64)].tolist()
         self.energy += energy
+
+    def _place(self, token: int) -> int | None:
+        """Where ``token`` is among those left; ``None`` if nothing of it is."""
+        place = int(np.searchsorted(self._tokens, token))
+        found = place < len(self._tokens) and self._tokens[place] == token
+        return place if found and self._residual[place] > self._floor[place] else None
 
     def _shrink(self) -> None:
         """Close a block: account for what it gained, and go on with what it left."""

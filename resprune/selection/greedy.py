@@ -9,42 +9,17 @@ Cholesky of ``diag(sqrt w) V V^T diag(sqrt w)``; that in turn is greedy MAP infe
 The order is nested: what a budget of k keeps is the first k of what any larger budget keeps.
 """
 
-from functools import cached_property
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from resprune.errors import InputError
-from resprune.selection.cholesky import PivotedCholesky
-from resprune.selection.gram import gram_matrix
+from resprune.selection.gram import gram_matrix, inner_products
+from resprune.selection.inputs import checked_shapes
+from resprune.selection.on_device import NO_MEMORY, select_on_device, serves
+from resprune.selection.on_host import select_on_host
 from resprune.selection.selection import Selection, checked_budget
-
-
-class GreedySelection(Selection):
-    """A :class:`Selection` that has chosen the kept tokens, and ranks the others when first asked for them.
-
-    Pruning needs ``indices`` and ``chosen`` only. Reading ``order``, ``energy`` or ``captured`` continues the same
-    factorisation to its end, which at thousands of tokens takes longer than the choice did.
-    """
-
-    def __init__(self, factorisation: PivotedCholesky, k: int, device: torch.device) -> None:
-        factorisation.advance(k)
-        chosen = torch.from_numpy(factorisation.ranked()[:k])
-        self.__dict__.update(  # past the setters that a frozen dataclass refuses
-            indices=chosen.sort().values.to(device),
-            _chosen=chosen.to(device),
-            _factorisation=factorisation,
-        )
-
-    chosen = property(lambda self: self._chosen)
-    order = property(lambda self: self._all[0])
-    energy = property(lambda self: self._all[1])
-    captured = property(lambda self: self._all[2])
-
-    @cached_property
-    def _all(self) -> list[torch.Tensor]:
-        arrays = self.__dict__.pop("_factorisation").finish()
-        return [torch.from_numpy(array).to(self.indices.device) for array in arrays]
 
 
 def greedy_subspace(features: torch.Tensor, k: int, weights: torch.Tensor | None = None) -> Selection:
@@ -62,18 +37,24 @@ def greedy_subspace(features: torch.Tensor, k: int, weights: torch.Tensor | None
     Accuracy: rounding in the float32 Gram matrix is about 1e-6 of a token's own energy, so residuals that differ by
     less than that may be chosen in either order.
 
-    On the CPU, BLAS forms the Gram matrix with half the multiplications of a general product. On an accelerator it is
-    one product there, and the ``[N, N]`` result comes to the host: a greedy step is too little work for a launch of
-    its own. Leave PyTorch's float32 products exact there (its default): TF32 changes the choice.
+    On the CPU, BLAS forms the Gram matrix with half the multiplications of a general product. On CUDA it is one product
+    there, and one launch makes all choices: nothing is waited for but what is read. What that takes beside the features
+    are the ``[N, N]`` matrix and the ``[N, k]`` factor in float32. On other accelerators the matrix comes to the host.
 
     Raises:
-        InputError: if ``k < 1``, if a value is NaN or infinite, or if ``weights`` do not fit.
+        InputError: if ``k < 1``, if a value is NaN or infinite, or if ``weights`` do not fit. On CUDA, values are told
+            of by :meth:`Selection.check`, or when ``order``, ``energy`` or ``captured`` are read.
 
     Source: arXiv 2603.21105, "greedy subspace expansion".
     """
     if features.ndim != 2 or not len(features):
         raise InputError(f"The features have the shape {list(features.shape)}; give [N, D] with at least one token.")
-    return select(gram_matrix(features), k, weights, features.device)
+    if not serves(features.device):
+        return select(gram_matrix(features), k, weights, features.device)
+    try:
+        return select(inner_products(features), k, weights)
+    except torch.OutOfMemoryError:  # for the matrix
+        return _on_host(gram_matrix(features.cpu()), k, weights, None, features.device, NO_MEMORY)
 
 
 def greedy_from_gram(gram: torch.Tensor, k: int, weights: torch.Tensor | None = None) -> Selection:
@@ -92,38 +73,65 @@ def greedy_from_gram(gram: torch.Tensor, k: int, weights: torch.Tensor | None = 
     """
     if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or not len(gram):
         raise InputError(f"The Gram matrix has the shape {list(gram.shape)}; give [N, N] with at least one token.")
-    host = gram.detach().to("cpu", torch.float32, copy=True).numpy()  # a copy: the caller may change its own later
+    if serves(gram.device):
+        own = gram.detach().to(torch.float32, copy=True)  # the caller may change its own later
+        # A number times 0 is 0, what is none is NaN: on the diagonal, where the choice looks for it.
+        own.diagonal().add_(sum(extreme * 0 for extreme in own.aminmax()))
+        return select(own, k, weights)
+    host = gram.detach().to("cpu", torch.float32, copy=True).numpy()
     if not np.isfinite(host).all():
         raise InputError("The Gram matrix holds NaN or infinity; give finite values.")
     return select(host, k, weights, gram.device)
 
 
 def select(
-    gram: np.ndarray, k: int, weights: torch.Tensor | None, device: torch.device | str = "cpu"
-) -> GreedySelection:
-    """:func:`greedy_from_gram` for a matrix that is on the host and stays as it is; the selection is on ``device``."""
-    k = checked_budget(k, len(gram))
-    own = gram.diagonal()
-    if not np.isfinite(own).all():
-        raise InputError("The features hold NaN or infinity, or are too large for float32; give finite values.")
-    if weights is None:
-        host = np.ones(len(gram), np.float32)
-    else:
-        host = weights.detach().to("cpu", torch.float32).numpy()
-        if host.shape != own.shape:
-            raise InputError(f"There are {len(gram)} tokens but weights of the shape {list(host.shape)}.")
-        with np.errstate(over="ignore", invalid="ignore"):
-            scores = host * own
-        if not (np.isfinite(scores).all() and (host >= 0).all()):
-            raise InputError(
-                "The weights must be finite and not negative, and so must their products with the energies."
-            )
-    return GreedySelection(PivotedCholesky(gram, host), k, device)
+    gram: np.ndarray | torch.Tensor,
+    k: int,
+    weights: torch.Tensor | None,
+    device: torch.device | str | None = None,
+    first: torch.Tensor | None = None,
+) -> Selection:
+    """:func:`greedy_from_gram` for a matrix that stays as it is and is finite wherever its diagonal is.
+
+    Args:
+        gram: ``[N, N]`` float32, on the host or on an accelerator, where the choice is made then if it can be.
+        k: tokens to keep, those that come first included.
+        weights: ``[N]``, non-negative, 1 where not given.
+        device: of the selection; that of ``gram`` where not given.
+        first: ``[P]`` int64, tokens that come first whatever their energy, in this order, none twice. Their ``energy``
+            is infinite and their ``captured`` 0: what follows tells of the energy that they leave.
+
+    Raises:
+        InputError: for the reasons of :func:`greedy_subspace`, or if ``first`` holds what is no token, or one twice.
+    """
+    if isinstance(gram, torch.Tensor):
+        if serves(gram.device):
+            return select_on_device([gram], [k], [weights], [first])[0]
+        device = gram.device if device is None else device
+        gram = gram.detach().float().cpu().numpy()
+    return _on_host(gram, k, weights, first, device or "cpu")
 
 
-def select_all(products, budgets, weights, firsts):  # PLACEHOLDER until the device path is merged
-    return [select(gram.cpu().numpy(), k, w, "cpu") for gram, k, w in zip(products, budgets, weights, strict=True)]
+def select_all(
+    grams: Sequence[torch.Tensor],
+    budgets: Sequence[int],
+    weights: Sequence[torch.Tensor | None],
+    firsts: Sequence[torch.Tensor | None],
+) -> list[Selection]:
+    """:func:`select` for the matrices of several images on one device: on an accelerator in one launch."""
+    if grams and serves(grams[0].device):
+        return select_on_device(grams, budgets, weights, firsts)
+    asked = zip(grams, budgets, weights, firsts, strict=True)
+    return [select(gram, k, scale, None, first) for gram, k, scale, first in asked]
 
 
-def serves(device):
-    return False
+def _on_host(
+    gram: np.ndarray,
+    k: int,
+    weights: torch.Tensor | None,
+    first: torch.Tensor | None,
+    device: torch.device | str,
+    note: str | None = None,
+) -> Selection:
+    checked_shapes(len(gram), weights, first)
+    return select_on_host(gram, checked_budget(k, len(gram)), weights, first, device, note)

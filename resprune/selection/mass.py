@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from resprune.device import as_written
-from resprune.selection.gram import gram_matrix
+from resprune.selection.gram import gram_matrix, inner_products
 
 ANY = -1.0  # the least cosine there is
 SUCCESSION_ROWS = 512  # of distances at once, so that thousands of tokens do not take gigabytes
@@ -30,13 +30,33 @@ def mass_of(features: torch.Tensor, kept: torch.Tensor, alike: float = ANY) -> t
         ``[k]`` float32 on the device of ``features``, along ``kept``; at least 1 each, at most N in all, which it is
         where any may stand for any. Ties go to the token that comes first in ``kept``.
     """
-    return mass_from_gram(gram_matrix(features), kept, alike).to(features.device)
+    return mass_from_gram(inner_products(features), kept, alike)
 
 
-def mass_from_gram(gram: np.ndarray, kept: torch.Tensor, alike: float = ANY) -> torch.Tensor:
-    """:func:`mass_of` for tokens whose inner products ``[N, N]`` are on the host, which selection needs too."""
-    places = _represented_by(gram, kept, alike)
+def mass_from_gram(gram: np.ndarray | torch.Tensor, kept: torch.Tensor, alike: float = ANY) -> torch.Tensor:
+    """:func:`mass_of` for tokens whose inner products ``[N, N]`` are known, which selection needs too.
+
+    A matrix on an accelerator stays there, with ``kept``, and nothing is waited for; beside it that takes one matrix
+    ``[k, N]`` in float32. The result is where the matrix is.
+    """
+    if isinstance(gram, torch.Tensor) and gram.device.type != "cpu":
+        return _mass_there(gram, kept.to(gram.device), alike)
+    places = _represented_by(np.asarray(gram), kept, alike)
     return torch.bincount(places[places >= 0], minlength=len(kept)).float()
+
+
+def _mass_there(gram: torch.Tensor, kept: torch.Tensor, alike: float) -> torch.Tensor:
+    """The arithmetic of :func:`_represented_by` and the count of its places, in shapes that are known beforehand."""
+    own, places = gram.diagonal(), torch.arange(len(kept), device=gram.device)
+    distance = gram.index_select(0, kept).mul_(-2).add_(own[kept][:, None])
+    nearest = distance.argmin(0).scatter(0, kept, places)
+    stands = torch.ones_like(own)
+    if alike > ANY:
+        norms = own.sqrt().clamp_min(1e-12)
+        heads = kept[nearest]
+        like = gram.gather(1, heads[:, None])[:, 0] >= alike * norms * norms[heads]
+        stands = like.to(own.dtype).scatter(0, kept, 1.0)
+    return torch.zeros(len(kept), dtype=own.dtype, device=gram.device).scatter_add_(0, nearest, stands)
 
 
 def represented_by(features: torch.Tensor, kept: torch.Tensor, alike: float = ANY) -> torch.Tensor:

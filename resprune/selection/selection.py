@@ -20,7 +20,7 @@ class Selection:
             span: non-decreasing, in ``[0, 1]``; ``None`` for methods without energies.
         merge: ``[min(k, N), N]`` float32 on the CPU along ``chosen``, the share of every token in what takes the place
             of a kept one: rows add up to 1, columns have one entry each; ``None`` where kept tokens stay as they are.
-        note: a sentence for the user about how the choice was made; ``None`` where there is nothing to say.
+        note: a sentence for the user on how it was made, where that was not as usual.
     """
 
     order: torch.Tensor
@@ -52,6 +52,13 @@ class Selection:
         members = torch.nn.functional.one_hot(owners, len(chosen)).T.float()
         merge = members / members.sum(1, keepdim=True) if others.any() else None
         return cls(torch.cat([chosen, others.nonzero()[:, 0]]), chosen.sort().values, merge=merge)
+
+    def check(self) -> None:
+        """Wait until it is known whether the values were such that a choice could be made; most know it at once.
+
+        Raises:
+            InputError: if they were not.
+        """
 
     @property
     def chosen(self) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """What tests of the choice share, whatever it runs on: inputs, and the host's choice to hold it against."""
 
+import numpy as np
 import torch
 
 from resprune.selection import gram_matrix
@@ -40,3 +41,29 @@ def holds_as_much(selection, gram: torch.Tensor, k: int, weights=None, first=Non
     host = by_host(gram, k, weights, first)
     spanned, wanted = (float(one.captured.cpu()[k - 1]) for one in (selection, host))
     return len(indices.unique()) == k and abs(spanned - wanted) <= within
+
+
+def is_greedy(selection, gram: torch.Tensor, weights=None, first=None) -> bool:
+    """Whether each token kept has the largest weighted residual energy of its moment, but for rounding in float32.
+
+    In float64, up to where next to nothing is left; those that come first are taken as they are.
+    """
+    gram = gram.cpu().double().numpy()
+    scale = np.ones(len(gram)) if weights is None else weights.cpu().double().numpy()
+    own, chosen = gram.diagonal(), selection.chosen.tolist()
+    left, rows, rounding = own.copy(), np.zeros((len(chosen), len(gram))), 3e-5 * own * scale
+    for step, token in enumerate(chosen):
+        score = scale * left
+        best = score.argmax()
+        if score[best] <= 3 * rounding[best]:
+            break
+        if (
+            step >= (0 if first is None else len(first))
+            and score[token] + rounding[token] < score[best] - rounding[best]
+        ):
+            return False
+        if left[token] > 1e-5 * own[token]:
+            rows[step] = (gram[token] - rows[:step, token] @ rows[:step]) / np.sqrt(left[token])
+            left = (left - rows[step] ** 2).clip(0)
+        left[token] = 0
+    return True

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from choices import DISTINCT, by_host, holds_as_much, products, weights_of
+from choices import DISTINCT, by_host, holds_as_much, is_greedy, products, weights_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -149,6 +149,14 @@ def test_what_always_holds(seed, tokens, dims, copies, k, zeros, ahead):
     assert sorted(selection.order.tolist()) == list(range(total))
     assert (selection.energy[len(first) :].diff() <= 0).all() and (selection.captured.diff() >= 0).all()
     assert holds_as_much(selection, gram, k, weights, first)
+    assert is_greedy(selection, gram, weights, first)
+
+
+def test_a_wrong_choice_would_be_seen():
+    gram, weights = products(31, 40), weights_of(31)
+    assert is_greedy(chosen(gram, 10, weights), gram, weights)
+    assert not is_greedy(chosen(gram, 10), gram, weights)
+    assert not is_greedy(chosen(gram, 10, weights, torch.tensor([3])), gram, weights)
 
 
 def test_a_selection_can_be_copied_pickled_and_read_by_threads_at_once():

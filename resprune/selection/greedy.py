@@ -16,10 +16,10 @@ import torch
 
 from resprune.errors import InputError
 from resprune.selection.gram import gram_matrix, inner_products
-from resprune.selection.inputs import checked_shapes
+from resprune.selection.inputs import checked
 from resprune.selection.on_device import NO_MEMORY, select_on_device, serves
 from resprune.selection.on_host import select_on_host
-from resprune.selection.selection import Selection, checked_budget
+from resprune.selection.selection import Selection
 
 
 def greedy_subspace(features: torch.Tensor, k: int, weights: torch.Tensor | None = None) -> Selection:
@@ -95,7 +95,7 @@ def select(
 
     Args:
         gram: ``[N, N]`` float32, on the host or on an accelerator, where the choice is made then if it can be.
-        k: tokens to keep, those that come first included.
+        k: tokens to keep, those that come first included; where these are more, they are what is kept.
         weights: ``[N]``, non-negative, 1 where not given.
         device: of the selection; that of ``gram`` where not given.
         first: ``[P]`` int64, tokens that come first whatever their energy, in this order, none twice. Their ``energy``
@@ -133,5 +133,4 @@ def _on_host(
     device: torch.device | str,
     note: str | None = None,
 ) -> Selection:
-    checked_shapes(len(gram), weights, first)
-    return select_on_host(gram, checked_budget(k, len(gram)), weights, first, device, note)
+    return select_on_host(gram, checked(k, len(gram), weights, first), weights, first, device, note)

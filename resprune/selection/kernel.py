@@ -120,8 +120,8 @@ def _choose(
                 tl.store(told + 3 + step, pivot)
             if (energy > 0) & ~spent:
                 known_part = tl.zeros((COLUMNS,), tl.float32)
-                # Masked in fours, so that four numbers are read at once. Those beyond are 0 in the columns of a program,
-                # and finite in the pivot, whose program may have written there already.
+                # Masked in fours, so that four numbers are read at once. Those beyond are 0 in the own columns, and
+                # finite in the pivot's, whose program may have written there already.
                 end = (rank + 3) // 4 * 4
                 for start in range(0, end.to(tl.int32), ROWS):
                     row = start + tl.arange(0, ROWS)

@@ -47,6 +47,8 @@ class Job:
 def choose(jobs: Sequence[Job]) -> list[torch.Tensor]:
     """Make the choice of all images, in one launch where they fit the device together, and do not wait for it.
 
+    The device is the current one, since Triton launches there.
+
     Beside the inner products it takes the factor, N x k float32 an image with k rounded up to 16, and some bytes a
     program; all of it is free again for what is queued next.
 
@@ -66,9 +68,6 @@ def choose(jobs: Sequence[Job]) -> list[torch.Tensor]:
         if not half:
             raise NotLaunched(f"{len(jobs[0])} tokens are too many for this accelerator.", lasting=False)
         return choose(jobs[:half]) + choose(jobs[half:])
-    if device.type == "cuda":
-        with torch.cuda.device(device):  # Triton launches on the current one
-            return _launched(jobs, block, launch_cooperative_grid=True)
     return _launched(jobs, block)
 
 
@@ -100,12 +99,12 @@ def programs_of(device: torch.device) -> int | None:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else None
 
 
-def _launched(jobs: Sequence[Job], block: int, **options: bool) -> list[torch.Tensor]:
-    images, width = len(jobs), kernel.FAULTS + max(job.budget for job in jobs)
+def _launched(jobs: Sequence[Job], block: int) -> list[torch.Tensor]:
+    device, images, width = jobs[0].gram.device, len(jobs), kernel.FAULTS + max(job.budget for job in jobs)
     parts = max(-(-len(job) // block) for job in jobs)
 
     def empty(*shape: int, dtype: torch.dtype) -> torch.Tensor:
-        return torch.empty(*shape, dtype=dtype, device=jobs[0].gram.device)
+        return torch.empty(*shape, dtype=dtype, device=device)
 
     table = empty(images, kernel.FIELDS, dtype=torch.int64)
     told = empty(images, width, dtype=torch.int64)
@@ -118,8 +117,10 @@ def _launched(jobs: Sequence[Job], block: int, **options: bool) -> list[torch.Te
             given = (job.gram, job.weights, job.first, begin // kernel.ALIGN, len(job), job.budget, len(job.first))
             kernel.describe[(1,)](table, arrived, told, image, *given, width)
             begin += len(job) * job.stride
-        grid, shape = kernel.choose[(parts, images)], shape_of(block, parts)
-        grid(table, factor, *offers, arrived, told, width, SPENT=SPENT, **shape, **options)
+        options = shape_of(block, parts)
+        if device.type == "cuda":
+            options["launch_cooperative_grid"] = True
+        kernel.choose[(parts, images)](table, factor, *offers, arrived, told, width, SPENT=SPENT, **options)
     except Exception as error:  # of a compiler or of the driver, which share no class
         if "out of memory" in str(error):
             raise torch.OutOfMemoryError(str(error)) from error

@@ -54,8 +54,8 @@ def _mass_there(gram: torch.Tensor, kept: torch.Tensor, alike: float) -> torch.T
     if alike > ANY:
         norms = own.sqrt().clamp_min(1e-12)
         heads = kept[nearest]
-        like = gram.gather(1, heads[:, None])[:, 0] >= alike * norms * norms[heads]
-        stands = like.to(own.dtype).scatter(0, kept, 1.0)
+        unlike = gram.gather(1, heads[:, None])[:, 0] < alike * norms * norms[heads]
+        stands = (~unlike).to(own.dtype).scatter(0, kept, 1.0)
     return torch.zeros(len(kept), dtype=own.dtype, device=gram.device).scatter_add_(0, nearest, stands)
 
 

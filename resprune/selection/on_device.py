@@ -3,6 +3,7 @@
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -11,10 +12,10 @@ import torch
 
 from resprune.selection import kernel, launch
 from resprune.selection.cholesky import PivotedCholesky
-from resprune.selection.inputs import checked_shapes, refuse
+from resprune.selection.inputs import checked, refuse
 from resprune.selection.later import Later, sent_home
 from resprune.selection.on_host import select_on_host
-from resprune.selection.selection import Selection, checked_budget
+from resprune.selection.selection import Selection
 
 NO_MEMORY = "The tokens were chosen on the host: the accelerator had no memory left for it."
 _failed: dict[torch.device, str] = {}  # devices on which a launch has failed, and how
@@ -101,7 +102,7 @@ def select_on_device(
     Args:
         grams: of each image ``[N, N]`` float32 inner products, on one device that :func:`serves`; nobody may change
             them in place afterwards, but they may be dropped.
-        budgets: tokens to keep of each, at least 1, those that come first included.
+        budgets: tokens to keep of each, at least 1, those that come first included; where these are more, they stay.
         weights: of each ``[N]``, non-negative, on the device; ``None`` for 1 each.
         first: of each ``[P]`` int64, tokens that come first whatever their energy, in this order; ``None`` for none.
             From the host they go without a wait.
@@ -118,19 +119,20 @@ def select_on_device(
     """
     images = []
     for gram, k, scale, ahead in zip(grams, budgets, weights, first, strict=True):
-        checked_shapes(len(gram), scale, ahead)
-        images.append((gram.detach().float().contiguous(), checked_budget(k, len(gram)), scale, ahead))
+        budget = checked(k, len(gram), scale, ahead)
+        images.append((gram.detach().float().contiguous(), budget, scale, ahead))
+    device = grams[0].device
     try:
-        return _chosen([_job(*image) for image in images])
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            return _chosen([_job(*image) for image in images])
     except torch.OutOfMemoryError:
         note = NO_MEMORY
     except launch.NotLaunched as error:
         note = f"The tokens were chosen on the host: {error}"
         if error.lasting:
-            _failed[grams[0].device] = str(error)
+            _failed[device] = str(error)
     return [
-        select_on_host(gram.cpu().numpy(), budget, scale, ahead, gram.device, note)
-        for gram, budget, scale, ahead in images
+        select_on_host(gram.cpu().numpy(), budget, scale, ahead, device, note) for gram, budget, scale, ahead in images
     ]
 
 

@@ -152,6 +152,8 @@ class _Generate:
         attachment.last = request.results
         with carried(model, request.cached.bias, shortened=request.cached.shortened):
             output = original(**request.call)
+        for result in request.results:
+            result.selection.check()  # of features that are no numbers an accelerator tells when it has been waited for
         remember(request, output)
         if isinstance(output, torch.Tensor):
             return request.prompt.restore(output)

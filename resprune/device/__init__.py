@@ -3,15 +3,15 @@
 from resprune.device.clock import PrefillTimer, SharedSpan, Span, mark, now_ms
 from resprune.device.dtypes import default_dtype, faster_on_cpu
 from resprune.device.heap import limit_arenas, trim_heap
+from resprune.device.later import Later, sent, sent_home
 from resprune.device.memory import PeakMemory, free_bytes, kv_bytes
 from resprune.device.offloaded import device_of
 from resprune.device.precision import as_written
 from resprune.device.processor import described_machine, processor_flags, processor_name, usable_cores
 from resprune.device.threads import one_thread
-from resprune.device.transfer import Arriving, sent
 
 __all__ = [
-    "Arriving",
+    "Later",
     "PeakMemory",
     "PrefillTimer",
     "SharedSpan",
@@ -30,6 +30,7 @@ __all__ = [
     "processor_flags",
     "processor_name",
     "sent",
+    "sent_home",
     "trim_heap",
     "usable_cores",
 ]

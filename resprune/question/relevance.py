@@ -34,6 +34,10 @@ class Relevance:
     combined: torch.Tensor
     cosine: torch.Tensor
 
+    def cpu(self) -> "Relevance":
+        """The same on the host."""
+        return Relevance(self.per_noun.cpu(), self.combined.cpu(), self.cosine.cpu())
+
 
 @torch.no_grad()
 def noun_embeddings(nouns: list[Noun], tokenizer: "PreTrainedTokenizerBase", embedding: nn.Embedding) -> torch.Tensor:

@@ -13,7 +13,7 @@ from resprune.methods import Method, Saliency, VisualTokens
 from resprune.question import Relevance, noun_embeddings, question_of, token_embeddings
 from resprune.seam.choice import Asked, choose
 from resprune.seam.result import PruneResult
-from resprune.selection import Selection, inner_products, mass_from_gram, serves
+from resprune.selection import NO_MEMORY, Selection, gram_matrix, inner_products, mass_from_gram, serves
 from resprune.settings import Mass, Settings
 
 
@@ -109,10 +109,17 @@ def prune(images: Sequence[Image], took: SharedSpan, processor: ProcessorMixin, 
     """
     if not images:
         return []
-    with as_written(images[0].features.device):
-        candidates = [_Candidates.of(image, processor, model) for image in images]
+
+    def chosen(on_host: bool) -> list[Pruned]:
+        candidates = [_Candidates.of(image, processor, model, on_host) for image in images]
         selections = choose([one.asked for one in candidates])
         return [one.pruned(selection, took) for one, selection in zip(candidates, selections, strict=True)]
+
+    with as_written(images[0].features.device):
+        try:
+            return chosen(on_host=False)
+        except torch.OutOfMemoryError:  # for the inner products, and so before anything was done
+            return chosen(on_host=True)
 
 
 @dataclass(frozen=True)
@@ -134,14 +141,17 @@ class _Candidates:
     remarks: list[str]
 
     @classmethod
-    def of(cls, image: Image, processor: ProcessorMixin, model: PreTrainedModel) -> "_Candidates":
+    def of(cls, image: Image, processor: ProcessorMixin, model: PreTrainedModel, on_host: bool) -> "_Candidates":
+        """Those of an image; ``on_host`` where its device has no memory for their inner products."""
         features, coords, words, settings = image.features, image.coords, image.words, image.settings
         patches = (coords[:, 0] >= 0).nonzero()[:, 0]
         places = coords[patches]
         candidates = features if len(patches) == len(coords) else features[sent(patches, features.device)]
         known = None if words.vectors is None else settings.method.relevance_of(candidates, words.vectors)
         gram = None
-        if known is not None and not _stays_there(settings, features.device):
+        if on_host:
+            known, gram = known and known.cpu(), gram_matrix(candidates.cpu())
+        elif known is not None and not _stays_there(settings, features.device):
             known, gram = _to_host(candidates, known)
         tokens = VisualTokens(
             candidates,
@@ -154,7 +164,8 @@ class _Candidates:
         )
         protected, unseen = _protected(settings, processor, model, places)
         asked = Asked(tokens, settings, protected)
-        return cls(image, patches, asked, None if known is None else known.per_noun, unseen)
+        remarks = [*unseen, NO_MEMORY] if on_host else unseen
+        return cls(image, patches, asked, None if known is None else known.per_noun, remarks)
 
     def pruned(self, selection: Selection, took: SharedSpan) -> Pruned:
         """The image of which ``selection`` stays."""

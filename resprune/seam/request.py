@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from transformers.modeling_outputs import ModelOutput
 from transformers.utils.generic import is_flash_attention_requested
 
-from resprune.device import Arriving, SharedSpan, Span, device_of, sent
+from resprune.device import SharedSpan, Span, device_of, sent, sent_home
 from resprune.errors import InputError
 from resprune.layouts import check_ids, check_whole
 from resprune.seam.arguments import CallersPrompt, setting
@@ -118,12 +118,13 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     full = pad(ids, (mask.shape[1] - ids.shape[1], 0), value=filler)
     # What is decided about the prompt is decided on the host. Its copies are begun before the encoder has work to wait
     # for, and read when that work is queued, so that the host does its part meanwhile.
-    arriving = Arriving(prompt=torch.stack([full, mask.to(full)]), **_told(call))
+    told = _told(call)
+    prompt, *later = sent_home([torch.stack([full, mask.to(full)]), *told.values()])
     output = encoded_images(call)
     if output is None and call.get("pixel_values") is not None:
         output = encode(model, call)
-    told = arriving.all()
-    own_ids, own_mask = told.pop("prompt")
+    own_ids, own_mask = prompt.read()
+    told = {name: values.read() for name, values in zip(told, later, strict=True)}
     check_ids(model, own_ids[:, -ids.shape[1] :])
     start, device = end_of(cached), device_of(model)
 
@@ -145,6 +146,7 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     positions = call.get("position_ids")
     if positions is None:
         known = None if earlier is None else earlier.positions.cpu()
+        told["input_ids"] = own_ids[:, -ids.shape[1] :]
         positions = positions_of(model, own_ids, own_mask, start, known, {**call, **told})
     if settings.positions == "sequential" and stay is not None:
         positions = (shortened.sent().cumsum(dim=1) - 1).clamp_min(0).expand_as(positions)

@@ -3,11 +3,12 @@
 from resprune.selection.gram import gram_matrix, inner_products
 from resprune.selection.greedy import greedy_from_gram, greedy_subspace, select, select_all
 from resprune.selection.mass import ANY, mass_from_gram, mass_of, represented_by, succession
-from resprune.selection.on_device import DeviceSelection, select_on_device, serves
+from resprune.selection.on_device import NO_MEMORY, DeviceSelection, select_on_device, serves
 from resprune.selection.selection import Selection, checked_budget
 
 __all__ = [
     "ANY",
+    "NO_MEMORY",
     "DeviceSelection",
     "Selection",
     "checked_budget",

@@ -81,7 +81,7 @@ class PivotedCholesky:
         energy[:ahead] = np.inf
         captured = np.ones(count)  # of nothing, everything is captured
         left = self._total - gained[:ahead].sum()
-        if len(gained) > ahead and left > 0:
+        if len(gained) > ahead and left > SPENT * self._total:  # less is rounding
             captured = np.minimum(gained[ahead:].cumsum() / left, 1)
             captured = np.pad(captured, (0, count - len(gained)), mode="edge")
             captured = np.concatenate([np.zeros(ahead), captured])

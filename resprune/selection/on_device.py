@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from resprune.device import Later, sent, sent_home
 from resprune.selection import kernel, launch
 from resprune.selection.cholesky import PivotedCholesky
 from resprune.selection.inputs import checked, refuse
-from resprune.selection.later import Later, sent_home
 from resprune.selection.on_host import select_on_host
 from resprune.selection.selection import Selection
 
@@ -150,20 +150,12 @@ def _job(gram: torch.Tensor, budget: int, weights: torch.Tensor | None, first: t
     if weights is None:
         weights = torch.ones(len(gram), dtype=torch.float32, device=device)
     else:
-        weights = weights.detach().to(device, torch.float32, non_blocking=True).contiguous()
+        weights = sent(weights.detach(), device).float().contiguous()
     if first is None:
         first = torch.empty(0, dtype=torch.int64, device=device)
     elif first.device != device:
-        first = _there(first, device)
+        first = sent(first, device)
     return launch.Job(gram, weights, first.contiguous(), budget)
-
-
-def _there(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """``numbers`` of the host on ``device``."""
-    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-        # A replay would read the host's memory again, which others have by then.
-        return torch.stack([torch.full((), number, dtype=torch.int64, device=device) for number in numbers.tolist()])
-    return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers.to(device)
 
 
 @cache

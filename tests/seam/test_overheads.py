@@ -12,12 +12,14 @@ from asking import ONE, TWO, ask, inputs_of, member
 from remote import HOST, Remote, accelerator, on_host, there
 from tiny import picture
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_map_only
 from transformers import StoppingCriteria
 
 import resprune
 from resprune.seam import request
 from resprune.seam.encoding import encode
+from resprune.selection import Selection, select
 from resprune.settings import Settings
 
 TEXT = "USER: How many red apples are to the left of the cat? ASSISTANT:"
@@ -73,9 +75,11 @@ class TestTextOnly:
 
 
 class TestWaits:
-    """On an accelerator, the host waits for the inner products of an image, and for nothing else."""
+    """On an accelerator the host waits for nothing between the encoder's work and the first forward pass, where the
+    method chooses there; else it waits for the inner products of each image.
+    """
 
-    def prepared(self, family, rows, settings, monkeypatch):
+    def prepared(self, family, rows, settings, monkeypatch, serves=True):
         """What the host waited for once the images were encoded, all tensors of the call being elsewhere."""
         model, processor = member(family)
         inputs = inputs_of(processor, rows)
@@ -87,32 +91,66 @@ class TestWaits:
         for name, buffer in embedding.named_buffers():
             setattr(embedding, name, there(buffer))
         monkeypatch.setattr(model, "get_input_embeddings", lambda: embedding)
-        stock = request.positions_of
-        # What the plain model waits for when it finds its own positions, generate() waits for without us.
-        monkeypatch.setattr(request, "positions_of", lambda *args: there(on_host(stock, *args)))
+        if serves:
+            # The kernel itself needs a card or an interpreter: what it would give comes without a wait.
+            monkeypatch.setattr("resprune.seam.prune.serves", lambda device: device.type == "meta")
+            monkeypatch.setattr("resprune.methods.subspace.select_all", self.chosen_there)
         if hasattr(model.base_model, "rope_deltas"):
             monkeypatch.setattr(model.base_model, "rope_deltas", None)
         with accelerator() as notes:
             monkeypatch.setattr("resprune.device.clock.mark", lambda device: notes.append("clock") or 0.0)
             remote = request.prepare(model, processor, settings, there(call))
-            waits = notes[notes.index("clock") :]
+            begun, waits = notes[: notes.index("clock")], notes[notes.index("clock") :]
+        # Copies of the prompt, and of what goes with it, which come before the encoder's work and are read after it.
+        assert begun == ["wait: _to_copy"] * len(begun) and len(begun) <= 4
         assert all(isinstance(remote.call[name], Remote) for name in ("input_ids", "attention_mask", "position_ids"))
         assert torch.equal(remote.call["input_ids"].values, here.call["input_ids"])
         assert torch.equal(remote.call["position_ids"].values, here.call["position_ids"])
-        assert [r.kept for r in remote.results] == [r.kept for r in here.results]
+        if remote.cached.bias is not None:
+            bias = on_host(lambda values: values, remote.cached.bias)
+            assert torch.equal(bias, here.cached.bias) and bias.any()
+        kept = [
+            on_host(lambda order, k: order[:k], one.selection.order, one.tokens_kept).tolist() for one in remote.results
+        ]
+        assert kept == [r.selection.chosen.tolist() for r in here.results]
         return [note for note in waits if note != "clock"]
+
+    @staticmethod
+    def chosen_there(grams, budgets, weights, firsts):
+        """What the host chooses, as the accelerator would give it."""
+        with _disable_current_modes():
+            bare = tree_map_only(Remote, lambda tensor: tensor.values, (list(grams), list(weights), list(firsts)))
+            chosen = [
+                select(gram, k, scale, None, first)
+                for gram, k, scale, first in zip(bare[0], budgets, *bare[1:], strict=True)
+            ]
+            return [Selection(there(one.order), there(one.indices)) for one in chosen]
 
     @pytest.mark.parametrize("rows", [ONE, TWO], ids=["one", "two-images"])
     @pytest.mark.parametrize("mass", [False, True], ids=["", "mass"])
-    def test_one_for_each_image(self, family, rows, mass, monkeypatch):
-        waits = self.prepared(family, rows, Settings(keep=0.4, mass=mass), monkeypatch)
+    def test_none_where_the_method_chooses_there(self, family, rows, mass, monkeypatch):
+        assert self.prepared(family, rows, Settings(keep=0.4, mass=mass), monkeypatch) == []
+
+    @pytest.mark.parametrize("settings", [{"positions": "sequential"}, {"protect": [3, 0]}, {"keep": 9}], ids=str)
+    @pytest.mark.parametrize("method", ["resprune", "paper", "subspace", "cdpruner"])
+    def test_none_whatever_else_is_asked(self, settings, method, monkeypatch):
+        settings = Settings(**{"keep": 0.4, "mass": True, "method": method} | settings)
+        assert self.prepared("llava", TWO, settings, monkeypatch) == []
+
+    @pytest.mark.parametrize("rows", [ONE, TWO], ids=["one", "two-images"])
+    @pytest.mark.parametrize("mass", [False, True], ids=["", "mass"])
+    def test_one_for_each_image_where_the_host_chooses(self, rows, mass, monkeypatch):
+        waits = self.prepared("llava", rows, Settings(keep=0.4, mass=mass), monkeypatch, serves=False)
         assert waits == ["wait: _to_copy"] * sum(count for _, count in rows)
 
     @pytest.mark.parametrize(
-        ("method", "waits"), [("cdpruner", 1), ("divprune", 1), ("random", 0), ("uniform", 0)], ids=lambda v: str(v)
+        ("method", "waits"), [("divprune", 1), ("random", 0), ("uniform", 0)], ids=lambda v: str(v)
     )
     def test_other_methods(self, method, waits, monkeypatch):
         assert len(self.prepared("llava", ONE, Settings(keep=0.4, method=method), monkeypatch)) == waits
+
+    def test_a_budget_that_follows_the_energy_waits_once(self, monkeypatch):
+        assert len(self.prepared("llava", ONE, Settings(keep="auto"), monkeypatch, serves=False)) == 1
 
     def test_each_kind_of_wait_would_be_seen(self):
         with accelerator() as notes:

@@ -305,8 +305,9 @@ class TestSelect:
         matrix = torch.ones(6, 6)
         selection = select(matrix, 4, torch.tensor([1.0, 1, 1, 5, 1, 9]), first=torch.tensor([2, 0]))
         assert selection.order.tolist() == [2, 0, 5, 3, 1, 4]
-        assert selection.energy.tolist() == [1, 0, 0, 0, 0, 0]
-        assert (select(torch.zeros(3, 3), 2, None, first=torch.tensor([2])).captured == 1).all()
+        assert selection.energy.tolist() == [torch.inf, torch.inf, 0, 0, 0, 0]
+        assert selection.captured.tolist() == [0, 0, 1, 1, 1, 1]
+        assert (select(torch.zeros(3, 3), 2, None, first=torch.tensor([2])).captured == torch.tensor([0, 1, 1])).all()
 
     @pytest.mark.parametrize("first", [[2, 2], [6], [-1]])
     def test_first_that_are_none_or_twice_are_refused(self, first):

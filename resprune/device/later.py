@@ -1,9 +1,20 @@
-"""Values of an accelerator that come to the host while it works on, and are waited for when somebody reads them."""
+"""Copies between the host and an accelerator that wait for none of the work which is queued there."""
 
 from collections.abc import Sequence
 from functools import cache
 
 import torch
+
+
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """``values`` on ``device``, which takes them when it has done what was queued before; the host goes on at once."""
+    if values.device.type != "cpu" or device.type != "cuda":
+        return values.to(device)
+    if torch.cuda.is_current_stream_capturing():
+        # A replay would read the host's memory again, which others have by then.
+        numbers = [torch.full((), number, dtype=values.dtype, device=device) for number in values.flatten().tolist()]
+        return torch.stack(numbers).view(values.shape) if numbers else values.new_empty(values.shape, device=device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 class Later:

@@ -94,11 +94,11 @@ class PivotedCholesky:
         factor = np.empty((size, len(gram)), np.float32)
         score, square = np.empty_like(residual), np.empty_like(residual)
         forced = list(self._first[len(self.order) :][:size])
-        pivots, energy = [], []
+        ahead, pivots, energy = len(forced), [], []
         for step in range(size):
             np.multiply(weights, residual, out=score)
             row = factor[step]
-            if step < len(forced):
+            if step < ahead:
                 pivot = self._place(forced[step])
                 if pivot is None:
                     row[:] = 0

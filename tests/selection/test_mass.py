@@ -3,8 +3,9 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from remote import accelerator, there
 
-from resprune.selection.mass import mass_of, represented_by
+from resprune.selection.mass import mass_from_gram, mass_of, represented_by
 
 
 @settings(max_examples=200, deadline=None)
@@ -30,3 +31,18 @@ def test_only_what_is_alike_is_counted():
     for alike, mass in ((-1.0, 5), (-0.5, 4), (0.7, 3), (0.9, 2), (1.0, 2)):
         assert mass_of(features, kept, alike).tolist() == [mass, 1]
     assert represented_by(features, kept, 0.7).tolist() == [0, 1, 0, 0, -1, -1]
+
+
+@settings(deadline=None)
+@given(data=st.data(), total=st.integers(1, 30), alike=st.sampled_from([-1.0, 0.0, 0.7, 1.0]))
+def test_mass_on_an_accelerator_is_the_hosts_and_waits_for_nothing(data, total, alike):
+    # Whole numbers: duplicates and ties come often, and no rounding decides.
+    row = st.lists(st.integers(-3, 3), min_size=3, max_size=3)
+    rows = torch.tensor(data.draw(st.lists(row, min_size=total, max_size=total))).float()
+    kept = torch.tensor(data.draw(st.lists(st.integers(0, total - 1), min_size=1, unique=True)))
+    matrix = rows @ rows.T
+    with accelerator() as notes:
+        mass = mass_from_gram(there(matrix), there(kept), alike)
+    assert notes == []
+    assert mass.values.tolist() == mass_from_gram(matrix.numpy(), kept, alike).tolist()
+    assert mass.values.dtype == torch.float32

@@ -13,9 +13,8 @@ with --cpu-time measures what the processor worked, which others hardly stretch.
 import argparse
 import contextlib
 import gc
-import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,73 +22,18 @@ import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from benchmarks import choices, compiled
-from benchmarks.calls import Clock, Variant, first_token, parts, peak_bytes, waits
+from benchmarks.calls import Clock, Variant
+from benchmarks.cells import cell, encoded
 from benchmarks.deadline import Deadline
 from benchmarks.machine import commit, machine, write
 from benchmarks.speed import tables
 from benchmarks.true_size import MODELS, Sizes, ask_about, build
-from resprune import encode
 from resprune.device import default_dtype, free_bytes
 
-EVERY = 3  # the parts of a call are measured in each third round: they change less than the whole
 ROOM = 0.7  # share of the free memory that the weights may take
 LEAST = 8.0  # seconds in which a card builds a model and asks it once
 ON_A_CARD = {"minutes": 4.5, "rounds": 9, "batch": [1, 8], "tokens": 9}
 ON_A_PROCESSOR = {"minutes": 10.0, "rounds": 3, "batch": [1], "tokens": 3}
-
-
-def variants_of(budgets: Sequence[int | float]) -> list[Variant]:
-    """The plain model, and each budget without mass and with it."""
-    return [Variant(), *(Variant(keep, mass) for keep in budgets for mass in (False, True))]
-
-
-def encoded(model: PreTrainedModel, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """``inputs`` with what the encoder makes of the pictures in their place."""
-    rest = {name: value for name, value in inputs.items() if name != "pixel_values"}
-    return rest | {"mm_encoder_outputs": {"image": encode(model, inputs)}}
-
-
-def cell(
-    model: PreTrainedModel,
-    processor: ProcessorMixin,
-    sizes: Sizes,
-    batch: int,
-    options: argparse.Namespace,
-    clock: Clock,
-    share: Deadline,
-) -> dict[str, Any]:
-    """One model at one size of a batch: raw times of each variant, until all rounds are done or its share of time is.
-
-    The first round warms up; one is measured in any case.
-    """
-    inputs = ask_about(sizes, processor, batch, clock.device, model.dtype)
-    known = encoded(model, inputs)
-    variants, drawn = variants_of(sizes.budgets), random.Random(0)
-    rows: dict[str, dict[str, Any]] = {variant.name: {"kept": sizes.tokens} for variant in variants}
-    encoding: list[float] = []
-    for round_ in range(-1, options.rounds):
-        if round_ > 0 and share.left() < 0:
-            break
-        start = clock()
-        encode(model, inputs)
-        if round_ >= 0:
-            encoding.append(clock() - start)
-        for variant in drawn.sample(variants, len(variants)):
-            row = rows[variant.name]
-            with variant.on(model, processor):
-                taken = first_token(model, inputs, clock)
-                if variant.keep is not None:
-                    row["kept"] = model.resprune.last[0].tokens_kept
-                if round_ < 0 or round_ % EVERY == 0:
-                    taken |= parts(model, known, options.tokens, clock)
-                    row["kv_bytes"] = taken.pop("kv_bytes")
-            if round_ >= 0:
-                for name, ms in taken.items():
-                    row.setdefault(name, []).append(ms)
-    for variant in variants:
-        with variant.on(model, processor):
-            rows[variant.name] |= {"peak_bytes": peak_bytes(model, inputs), "waits": waits(model, inputs)}
-    return {"prompt": inputs["input_ids"].shape[1], "encode": encoding, "variants": rows}
 
 
 def layers_that_fit(sizes: Sizes, device: torch.device, dtype: torch.dtype, wanted: int | None) -> int:
@@ -134,7 +78,7 @@ def whole_calls(report: dict[str, Any], options: argparse.Namespace, clock: Cloc
                 depth = {"layers": sizes.text_layers, "true_layers": MODELS[name].text_layers}
                 known = {"model": name, "batch": batch, "tokens": sizes.tokens, **depth}
                 try:
-                    one = cell(model, processor, sizes, batch, options, clock, share)
+                    one = cell(model, processor, sizes, batch, options.rounds, options.tokens, clock, share)
                 except torch.OutOfMemoryError as error:
                     report["skipped"][what] = compiled.first_line(error)
                 else:
@@ -186,6 +130,7 @@ def run(options: argparse.Namespace, device: torch.device, done: Callable[[dict[
         done(report, what)
     for what in decoder_compiled(report, options, clock, dtype):
         done(report, what)
+    done(report, "all")
     return report
 
 

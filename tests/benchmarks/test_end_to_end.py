@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from benchmarks import calls, choices, compiled, end_to_end, selection, true_size
 from benchmarks.calls import Clock, Variant
@@ -138,6 +139,17 @@ def test_loops_without_waits_choose_as_those_with(name):
     relevance = torch.rand(90, generator=torch.Generator().manual_seed(3)).clamp_min(1e-6)
     chosen = choices.METHODS[name](features, relevance, 20)
     assert torch.equal(chosen, getattr(selection, name)(features, relevance, 20))
+
+
+@pytest.mark.parametrize("name", ["cdpruner", "divprune"])
+def test_loops_do_not_wait_for_a_card(name):
+    """A tensor without values cannot be read on the host: what waits for one fails."""
+    with FakeTensorMode():
+        features, relevance = torch.empty(24, 8, device="cuda"), torch.empty(24, device="cuda")
+        chosen = choices.METHODS[name](features, relevance, 6)
+        assert chosen.shape == (6,) and chosen.device.type == "cuda"
+        with pytest.raises(DataDependentOutputException):
+            int(chosen[0])
 
 
 def test_steps_are_told_apart_from_the_prefill():

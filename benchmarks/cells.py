@@ -11,7 +11,7 @@ from benchmarks.deadline import Deadline
 from benchmarks.true_size import Sizes, ask_about
 from resprune import encode
 
-EVERY = 3  # the parts of a call are measured in each third round: they change less than the whole
+EVERY = 2  # the parts of a call are measured in each second round: they change less than the whole
 
 
 def variants_of(budgets: Sequence[int | float]) -> list[Variant]:

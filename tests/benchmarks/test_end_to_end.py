@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from transformers import AutoTokenizer
 
 from benchmarks import calls, choices, compiled, end_to_end, selection, true_size
 from benchmarks.calls import Clock, Variant
 from benchmarks.deadline import Deadline
+from resprune.models import assets_dir
+from resprune.models.catalogue import CATALOGUE
 
 CPU = torch.device("cpu")
 CLIP = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2}
@@ -180,3 +183,19 @@ def test_it_needs_nothing_beyond_the_library():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert not loaded & {"gradio", "plotly", "matplotlib", "easy_vqa", "ray", "playwright", "tests"}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_sizes_are_those_of_the_checkpoints(name):
+    checkpoints = {
+        "LLaVA-1.5-7B": "llava-hf/llava-1.5-7b-hf",
+        "LLaVA-NeXT-7B": "llava-hf/llava-v1.6-mistral-7b-hf",
+        "Qwen2.5-VL-7B": "Qwen/Qwen2.5-VL-7B-Instruct",
+    }
+    sizes = true_size.MODELS[name]
+    tokenizer = AutoTokenizer.from_pretrained(assets_dir() / "bundled")
+    config, _, kind = sizes.make(sizes, tokenizer)
+    with torch.device("meta"):
+        model = kind._from_config(config)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert parameters / 1e6 == pytest.approx(CATALOGUE[checkpoints[name]].parameters, rel=1e-3)

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import gc
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,16 @@ def built(
         torch.cuda.empty_cache()
 
 
+@contextlib.contextmanager
+def told(report: dict[str, Any], what: str) -> Iterator[None]:
+    """An error inside the ``with`` block goes into the report, so that the rest is measured all the same."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exc()
+        report["failed"][what] = compiled.first_line(error)
+
+
 def whole_calls(report: dict[str, Any], options: argparse.Namespace, clock: Clock, dtype: torch.dtype) -> Iterator[str]:
     """Fill the report's ``models`` and ``skipped``, and tell of each part that is done."""
     deadline: Deadline = options.deadline
@@ -77,11 +88,8 @@ def whole_calls(report: dict[str, Any], options: argparse.Namespace, clock: Cloc
                     continue
                 depth = {"layers": sizes.text_layers, "true_layers": MODELS[name].text_layers}
                 known = {"model": name, "batch": batch, "tokens": sizes.tokens, **depth}
-                try:
+                with told(report, what):
                     one = cell(model, processor, sizes, batch, options.rounds, options.tokens, clock, share)
-                except torch.OutOfMemoryError as error:
-                    report["skipped"][what] = compiled.first_line(error)
-                else:
                     report["models"].append(known | one)
                 yield what
             del model
@@ -121,10 +129,12 @@ def run(options: argparse.Namespace, device: torch.device, done: Callable[[dict[
         "models": [],
         "compiled": {},
         "skipped": {},
+        "failed": {},
     }
     for tokens, dims, k in choices.CASES:
         what = f"{tokens} x {dims}, {k}"
-        report["choices"][what] = choices.measure(tokens, dims, k, device, dtype, options.rounds, clock)
+        with told(report, what):
+            report["choices"][what] = choices.measure(tokens, dims, k, device, dtype, options.rounds, clock)
         done(report, what)
     for what in whole_calls(report, options, clock, dtype):
         done(report, what)
@@ -134,8 +144,8 @@ def run(options: argparse.Namespace, device: torch.device, done: Callable[[dict[
     return report
 
 
-def main() -> None:
-    """Measure, write JSON, print tables."""
+def main() -> int:
+    """Measure, write JSON, print tables; 1 where a part failed."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     defaults = ON_A_CARD if device.type == "cuda" else ON_A_PROCESSOR
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -159,7 +169,9 @@ def main() -> None:
         if options.out:
             write(options.out, report)
 
-    print(tables(run(options, device, done)))
+    report = run(options, device, done)
+    print(tables(report))
+    return 1 if report["failed"] else 0
 
 
 if __name__ == "__main__":

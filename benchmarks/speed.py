@@ -139,8 +139,10 @@ def tables(report: Report) -> str:
         parts += ["The choice alone:", choosing(report)]
     if report["compiled"]:
         parts += ["With the decoder compiled, batch of 1, pictures encoded before:", compiled(report)]
-    if report["skipped"]:
-        parts.append("Skipped: " + "; ".join(f"{what} ({why})" for what, why in report["skipped"].items()) + ".")
+    for named in ("skipped", "failed"):
+        if missing := report.get(named):
+            told = "; ".join(f"{what} ({why})" for what, why in missing.items())
+            parts.append(f"{named.capitalize()}: {told}.")
     return "\n\n".join(parts)
 
 

@@ -79,6 +79,23 @@ def test_what_time_does_not_suffice_for_is_named(small, tmp_path, monkeypatch, c
     assert "Qwen2.5-VL-7B, batch 8 (0 s were left" in capsys.readouterr().out
 
 
+def test_what_fails_is_named_and_the_rest_is_measured(small, tmp_path, monkeypatch, capsys):
+    def failing(model: Any, processor: Any, sizes: Any, batch: int, *_: Any) -> dict[str, Any]:
+        if batch == 1:
+            raise torch.OutOfMemoryError("too much\nand more")
+        return {"prompt": 1, "encode": [1.0], "variants": {"full": {"kept": 1, "ttft": [1.0]}}}
+
+    monkeypatch.setattr(end_to_end, "cell", failing)
+    monkeypatch.setattr(compiled, "measure", lambda *_: {})
+    options = ("--layers", "1", "--out", str(tmp_path / "out.json"), "--models", "LLaVA-1.5-7B", "--batch", "1", "2")
+    monkeypatch.setattr("sys.argv", ["end_to_end", *options])
+    assert end_to_end.main() == 1
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["failed"] == {"LLaVA-1.5-7B, batch 1": "OutOfMemoryError: too much"}
+    assert [cell["batch"] for cell in report["models"]] == [2]
+    assert "Failed: LLaVA-1.5-7B, batch 1 (OutOfMemoryError: too much)." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("wrong", [("--tokens", "1"), ("--models", "GPT")])
 def test_bad_options_are_refused(wrong, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["end_to_end", *wrong])

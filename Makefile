@@ -40,7 +40,9 @@ test: install browser
 bench: install
 	$(BIN)/python -m benchmarks.selection
 	$(BIN)/python -m benchmarks.bundled
+	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.latency --layers 1 --rounds 3
+	$(BIN)/python -m benchmarks.end_to_end --layers 1
 
 accuracy: install
 	@for set in emoji-test emoji-style emoji-crowded easy-vqa; do \

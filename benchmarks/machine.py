@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,21 @@ def machine(device: torch.device) -> dict[str, Any]:
         described["device_memory_gb"] = round(torch.cuda.get_device_properties(device).total_memory / 1e9, 1)
         described["cuda"] = torch.version.cuda
     return described
+
+
+def commit() -> str | None:
+    """The commit that is checked out, with ``+`` where files differ from it; ``None`` where git cannot tell."""
+    try:
+        said = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude", "*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said.stdout.strip()
 
 
 def write(path: Path, report: dict[str, Any]) -> None:

@@ -2,8 +2,9 @@
 
     python -m benchmarks.scale [--card "H100 SXM"] [--answer 32] [--price 1.0] [--write]
 
-Nothing here was run on a graphics card. Ratios of prefills and times of selection are those in ``benchmarks/results``,
-measured on processors; the rest is arithmetic from the shapes of the models and the data sheets of the cards.
+Ratios of prefills and times of selection are those in ``benchmarks/results``, measured on processors; the rest is
+arithmetic from the shapes of the models and the data sheets of the cards. The last table alone was measured on cards:
+it holds the arithmetic against whole calls, see ``benchmarks.end_to_end``.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.held_against import against_cards
 from benchmarks.shapes import CARDS, MODELS, Card, encode_work, held_bytes, kv_bytes, prefill_work, weights
 
 ROOT = Path(__file__).parents[1]
@@ -146,7 +148,9 @@ def tables(card: str, answer: int, price: float) -> str:
         f"of the bandwidth, {OF_MEMORY:.0%} of the memory, {PICTURE_BYTES // 1000} kB a picture: assumptions."
     )
     sheet = CARDS[card]
-    return "\n\n".join([said, stages(sheet, answer), costs(sheet, answer, price), lengths(price), many(sheet, answer)])
+    arithmetic = [stages(sheet, answer), costs(sheet, answer, price), lengths(price), many(sheet, answer)]
+    told = "Held against whole calls on cards, milliseconds a picture:"
+    return "\n\n".join([said, *arithmetic, told, against_cards(OF_PEAK)])
 
 
 def main() -> None:

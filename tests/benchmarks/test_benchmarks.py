@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from transformers import LlavaForConditionalGeneration
 
-from benchmarks import latency
+from benchmarks import latency, overhead
 
 SMALL = (12, (6, 3), ("llama", 64, 128, 4, 4, 2))
 
@@ -38,3 +39,11 @@ def test_no_more_layers_than_memory_allows(monkeypatch):
     assert in_bf16 == int(0.7 * 10e9 / (2 * 202.4e6)) == 17
     assert latency.layers_that_fit(shape, cpu, "4bit", None) == 32
     assert latency.layers_that_fit(shape, cpu, None, 5) == 5
+
+
+def test_what_the_library_adds_on_the_host_is_timed():
+    plain = LlavaForConditionalGeneration.generate
+    times = overhead.measure(2)
+    assert {name: len(ms) for name, ms in times.items()} == {"choice": 2, "own work": 2}
+    assert all(ms > 0 for ms in times["choice"])
+    assert LlavaForConditionalGeneration.generate is plain

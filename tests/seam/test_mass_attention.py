@@ -10,7 +10,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.gemma2 import modeling_gemma2 as gemma2
 
 import resprune
-from resprune.seam.attention import Attention
+from resprune.seam.attention import Attention, States
 from resprune.seam.mass_attention import carried
 from resprune.selection.mass import mass_of
 
@@ -121,7 +121,7 @@ def test_capped_logits_are_capped_before_the_bias(cap):
     query, key, value = (torch.randn(1, heads, 5, 16, generator=generator) for heads in (4, 2, 2))
     bias = torch.rand(1, 1, 1, 5, generator=generator) * 3
     name, eager = "flash_attention_2", gemma2.eager_attention_forward
-    output, _ = Attention(name, None, eager).masked(layer, query, key, value, mask=bias, scaling=0.25, softcap=cap)
+    output, _ = Attention(name, None, eager).masked(layer, States(query, key, value), bias, scaling=0.25, softcap=cap)
     key, value = (states.repeat_interleave(2, 1) for states in (key, value))
     logits = query @ key.transpose(2, 3) * 0.25
     capped = logits if cap is None else cap * (logits / cap).tanh()

@@ -51,8 +51,8 @@ class Fused:
         causal = queries > 1 and mask.shape[2] == 1
         folded, mask = self._folded(states, mask)
         found = _KERNELS[mask.device.type](folded, mask, scale, causal)
-        # For one query, or where no heads share, this is the order in which kernels write.
-        return found.unflatten(0, (batch, -1)).permute(0, 3, 1, 2, 4).reshape(batch, queries, heads, -1)
+        # Kernels write in this order, so that nothing is copied for one query, or where no heads share.
+        return found.unflatten(0, (batch, -1)).permute(0, 3, 1, 2, 4).reshape(batch, queries, heads, -1).contiguous()
 
     def _folded(self, states: States, mask: torch.Tensor) -> tuple[States, torch.Tensor]:
         """With each head of the keys as a batch of its own, for the heads of the queries that share it."""

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -92,6 +93,39 @@ def test_no_operand_is_copied(shape, device):
     assert copies.made[0][0].startswith("_scaled_dot_product")
     # On a card, what many queries of grouped heads find is put in order.
     assert [name for name, _ in copies.made[1:]] == (["clone"] if (shape, device) == ("shared", "cuda") else [])
+
+
+class TestWithoutACard:
+    """What the kernel for CUDA would get, told by tensors that only know their shapes."""
+
+    def given(self, shape, monkeypatch):
+        """The operands of the kernel beside those of the layer, what it gives, and what was copied."""
+        noted = []
+        stock = fused._KERNELS["cuda"]
+        monkeypatch.setattr(fused, "_taken", lambda states, mask: True)
+        monkeypatch.setitem(fused._KERNELS, "cuda", lambda *given: noted.append(given) or stock(*given))
+        with FakeTensorMode():
+            states, row = operands(*shape, dtype=torch.bfloat16, device="cuda")
+            kernels = Fused()
+            assert kernels.takes(states, row)
+            kernels(states, row, None)
+            with Copies() as copies:
+                found = kernels(states, row, None)
+        return states, noted[-1], found, [name for name, _ in copies.made]
+
+    @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+    def test_keys_and_values_are_where_they_were(self, shape, monkeypatch):
+        batch, heads, _, queries, _ = shape
+        states, (taken, mask, _, causal), found, copied = self.given(shape, monkeypatch)
+        assert causal == (queries > 1)
+        assert found.shape == (batch, queries, heads, 64) and found.is_contiguous() and found.device.type == "cuda"
+        for one, other in zip(states[1:], taken[1:], strict=True):
+            assert one.untyped_storage()._cdata == other.untyped_storage()._cdata
+        assert all(tensor.shape[:2] == taken.query.shape[:2] for tensor in taken)
+        assert all(stride % 8 == 0 for tensor in (*taken, mask) for stride in tensor.stride()[:-1])
+        shared = heads > taken.query.shape[1] and queries > 1
+        # In a batch the queries of grouped heads are put in order, and what they find always is.
+        assert copied.count("clone") == shared * (2 if batch > 1 else 1)
 
 
 def test_what_stock_does_copies_keys_and_values(monkeypatch):

@@ -34,6 +34,8 @@ class Fused:
     def takes(self, states: States, mask: torch.Tensor) -> bool:
         """Whether there is a kernel for these; else they go through ``scaled_dot_product_attention``."""
         query, key, _ = states
+        if torch.compiler.is_compiling():
+            return False  # what is asked of PyTorch here would break the graph in each layer
         if query.device.type not in _KERNELS or (torch.is_grad_enabled() and query.requires_grad):
             return False
         if query.shape[1] != key.shape[1] and len(query) > 1 and mask.shape[2] > 1:

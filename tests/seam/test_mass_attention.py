@@ -155,6 +155,18 @@ def test_all_layers_of_a_forward_pass_get_the_same_mask(tiny, name, monkeypatch)
     assert all(mask is made[index // layers] for index, mask in enumerate(given)) and len(given) == layers * steps
 
 
+def test_a_compiled_decoder_stays_one_graph(tiny, monkeypatch):
+    model, processor = tiny
+    inputs = prompt_inputs(processor, PROMPTS["batch with padding"])
+    decoder, graphs = model.get_decoder(), []
+    with resprune.pruned(model, processor, keep=9, mass=True):
+        answer = generate(model, inputs)
+        compiled = torch.compile(decoder.forward, backend=lambda graph, _: graphs.append(1) or graph.forward)
+        monkeypatch.setattr(decoder, "forward", compiled)
+        assert difference(generate(model, inputs), answer) < 1e-4
+    assert len(graphs) <= 3  # of the prompt, of one more token, and of any number of columns
+
+
 def test_attention_that_asks_for_no_mask_is_told(tiny, monkeypatch):
     model, processor = tiny
     inputs = prompt_inputs(processor, PROMPTS["one image"])

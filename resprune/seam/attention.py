@@ -11,19 +11,26 @@ import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 _TAKE_MASKS = ("eager", "sdpa")  # attention that adds a mask of numbers
 _BEYOND_SDPA = ("softcap", "s_aux")  # what a layer may ask for that SDPA lacks
-_EVERYTHING = {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
+_BEYOND_KERNELS = (*_BEYOND_SDPA, "position_bias")
 
 Attended = tuple[torch.Tensor, torch.Tensor | None]
+
+
+class States(NamedTuple):
+    """What a layer attends with, each ``[B, heads, length, d]``; groups of query heads may share one of the others."""
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -40,19 +47,23 @@ class Attention:
     stock: Callable[..., Attended]
     eager: Callable[..., Attended]
 
-    def masked(self, module: nn.Module, *states: torch.Tensor, mask: torch.Tensor, **options: Any) -> Attended:
+    def masked(self, module: nn.Module, states: States, mask: torch.Tensor, **options: Any) -> Attended:
         """Attention with a mask of numbers ``[B, 1, queries, keys]``, which are added to the logits.
 
         It is the model's own, if that takes such a mask. Flash attention and its like take none: PyTorch's scaled dot
         product stands in for them, or the model's own code where logits are capped, which that cannot do.
         """
+        return self._adding(options)(module, *states, mask, **options)
+
+    def is_product(self, options: dict[str, Any]) -> bool:
+        """Whether :meth:`masked` with these options is PyTorch's scaled dot product with a mask, and nothing else."""
+        more = options.get("dropout") or any(options.get(name) is not None for name in _BEYOND_KERNELS)
+        return not more and self._adding(options) is sdpa_attention_forward
+
+    def _adding(self, options: dict[str, Any]) -> Callable[..., Attended]:
         if self.name in _TAKE_MASKS:
-            attend = self.stock
-        elif any(options.get(name) is not None for name in _BEYOND_SDPA):
-            attend = self.eager
-        else:
-            attend = sdpa_attention_forward
-        return attend(module, *states, mask, **options)
+            return self.stock
+        return self.eager if any(options.get(name) is not None for name in _BEYOND_SDPA) else sdpa_attention_forward
 
 
 class Call:
@@ -69,18 +80,9 @@ class Call:
         """The mask of a forward pass, where ``stock(**options)`` is that of the model."""
         return stock(**options)
 
-    def attend(
-        self,
-        attention: Attention,
-        module: nn.Module,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: Any,
-        **options: Any,
-    ) -> Attended:
-        """What a layer gives for queries, keys and values of ``[B, heads, length, d]``."""
-        return attention.stock(module, query, key, value, mask, **options)
+    def attend(self, attention: Attention, module: nn.Module, states: States, mask: Any, **options: Any) -> Attended:
+        """What a layer gives for its states."""
+        return attention.stock(module, *states, mask, **options)
 
 
 _CALL: ContextVar[Call | None] = ContextVar("resprune_call", default=None)
@@ -96,17 +98,6 @@ def under_way(call: Call | None) -> Iterator[None]:
         _CALL.reset(token)
 
 
-def seen(options: dict[str, Any], **changed: Any) -> torch.Tensor:
-    """``[B, 1, queries, keys]`` bool, what a mask with these options lets a query see."""
-    return sdpa_mask(**options | _EVERYTHING | changed)
-
-
-def added(visible: torch.Tensor, bias: torch.Tensor | float, dtype: torch.dtype) -> torch.Tensor:
-    """The mask of numbers that adds ``bias`` to what is ``visible`` and hides the rest."""
-    bias = torch.as_tensor(bias, dtype=dtype, device=visible.device)
-    return torch.where(visible, bias, torch.finfo(dtype).min)
-
-
 _attention, _mask = AttentionInterface.get_interface, AttentionMaskInterface.__getitem__
 
 
@@ -117,10 +108,11 @@ def _attention_for_call(self: AttentionInterface, name: str, default: Callable[.
         return stock
     attention = Attention(name, stock, default)
 
-    def attend(module: nn.Module, *states: Any, **options: Any) -> Attended:
+    # The names are those of transformers, which gives the mask by its name in some layers.
+    def attend(module: nn.Module, query: Any, key: Any, value: Any, attention_mask: Any, **options: Any) -> Attended:
         if getattr(module, "config", None) is not call.config:
-            return stock(module, *states, **options)
-        return call.attend(attention, module, *states, **options)
+            return stock(module, query, key, value, attention_mask, **options)
+        return call.attend(attention, module, States(query, key, value), attention_mask, **options)
 
     return attend
 

@@ -9,6 +9,7 @@ the later layers only, so that its cost is not that of the tokens that it keeps.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from torch.nn.functional import pad
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from resprune.device import as_written
-from resprune.seam.attention import Attended, Attention, Call, added, seen, under_way
+from resprune.seam.attention import Attended, Attention, Call, States, under_way
+from resprune.seam.masks import added, aligned, seen
 
 LAYER = 2  # the first that reads fewer tokens; K of the paper
 
@@ -42,6 +44,7 @@ class Watch(Call):
         self.orders: list[torch.Tensor] = []
         self._rows, self._images, self._budgets = rows, images, budgets
         self._dropped: torch.Tensor | None = None  # [B, S] bool, the columns that later layers do not see, once known
+        self._without = lru_cache(maxsize=4)(_without)  # the masks of a forward pass, each for all later layers
         self._offsets: dict[int, int] = {}  # with which column as many keys begin, as the latest masks had it
 
     def mask(self, stock: Callable[..., Any], options: dict[str, Any]) -> torch.Tensor:
@@ -49,21 +52,14 @@ class Watch(Call):
         return added(seen(options), 0.0, options["dtype"])
 
     def attend(
-        self,
-        attention: Attention,
-        module: nn.Module,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor,
-        **options: Any,
+        self, attention: Attention, module: nn.Module, states: States, mask: torch.Tensor, **options: Any
     ) -> Attended:
         if module.layer_idx >= LAYER:
-            mask = mask.masked_fill(self._hidden(mask), torch.finfo(mask.dtype).min)
+            mask = self._without(mask, self._dropped, self._offsets[mask.shape[-1]])
         elif module.layer_idx == LAYER - 1 and self._dropped is None:
-            with as_written(query.device):
-                self._choose(_last_row(query, key, mask, options.get("scaling"), options.get("softcap")))
-        return attention.masked(module, query, key, value, mask=mask, **options)
+            with as_written(mask.device):
+                self._choose(_last_row(states, mask, options.get("scaling"), options.get("softcap")))
+        return attention.masked(module, states, mask, **options)
 
     def _choose(self, attention: torch.Tensor) -> None:
         """By ``[B * beams, S]`` attention of the last token."""
@@ -74,13 +70,6 @@ class Watch(Call):
             order = attention[row, columns].argsort(descending=True, stable=True)
             self._dropped[row, columns[order[budget:]]] = True
             self.orders.append(order.cpu())
-
-    def _hidden(self, mask: torch.Tensor) -> torch.Tensor:
-        """``[B, 1, 1, keys]`` bool, which keys of a mask ``[B, 1, queries, keys]`` were dropped."""
-        rows, length = len(mask), mask.shape[-1]
-        dropped = self._dropped.to(mask.device)[:, self._offsets[length] :][:, :length]
-        hidden = pad(dropped, (0, length - dropped.shape[1]))
-        return hidden.repeat_interleave(rows // len(hidden), dim=0)[:, None, None]
 
 
 @contextlib.contextmanager
@@ -102,10 +91,17 @@ def leaving(
         yield watch
 
 
-def _last_row(
-    query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor, scaling: float | None, softcap: float | None
-) -> torch.Tensor:
+def _without(mask: torch.Tensor, dropped: torch.Tensor, offset: int) -> torch.Tensor:
+    """The mask ``[B, 1, queries, keys]`` that hides the ``dropped [B, S]`` too, whose keys begin with an offset."""
+    rows, length = len(mask), mask.shape[-1]
+    dropped = dropped.to(mask.device)[:, offset:][:, :length]
+    hidden = pad(dropped, (0, length - dropped.shape[1])).repeat_interleave(rows // len(dropped), dim=0)
+    return aligned(mask.masked_fill(hidden[:, None, None], torch.finfo(mask.dtype).min))
+
+
+def _last_row(states: States, mask: torch.Tensor, scaling: float | None, softcap: float | None) -> torch.Tensor:
     """``[B, S]`` float32, how much the last token attends to each, the mean over heads."""
+    query, key, _ = states
     asked = query[:, :, -1].unflatten(1, (key.shape[1], -1)).float()  # [B, key heads, queries of each, d]
     logits = torch.einsum("bhqd,bhsd->bhqs", asked, key.float()) * (scaling or query.shape[-1] ** -0.5)
     if softcap is not None:

@@ -16,6 +16,7 @@ written, not of those that were sent.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -24,9 +25,13 @@ from torch.nn.functional import pad
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from resprune.errors import InputError
-from resprune.seam.attention import Attended, Attention, Call, added, seen, under_way
+from resprune.seam.attention import Attended, Attention, Call, States, under_way
+from resprune.seam.fused import Fused
+from resprune.seam.masks import added, seen, seen_by_the_last, square
 from resprune.seam.shorten import Shortened
 from resprune.seam.windows import Windows
+
+_STEPS = 256  # columns after the prompt for which there is room at once
 
 
 class _Carrying(Call):
@@ -39,38 +44,42 @@ class _Carrying(Call):
     def __init__(self, config: PreTrainedConfig, bias: torch.Tensor | None, windows: Windows | None) -> None:
         super().__init__(config)
         self.asked = False
-        self._bias, self._windows = bias, windows
+        self._bias, self._windows, self._fused = bias, windows, Fused()
+        self._square = lru_cache(maxsize=4)(square)  # the masks of a forward pass, each for all its layers
+        self._wanted: tuple | None = None  # rows, type and device of what follows:
+        self._rows = torch.empty(0, 0)  # the bias of the columns so far, and of some that are to come
 
     def mask(self, stock: Callable[..., Any], options: dict[str, Any]) -> Any:
         self.asked = True
         windowed = self._windows is not None and self._windows.reached(options)
         if self._bias is None and not windowed:
             return stock(**options)
+        by_kernels = not windowed and not torch.compiler.is_compiling()
+        if by_kernels and (row := seen_by_the_last(options)) is not None:
+            return added(row, self._of_keys(options), options["dtype"])
         visible = seen(self._windows.options(options) if windowed else options)
-        bias = 0.0 if self._bias is None else self._of_keys(visible, int(options["kv_offset"]))
-        return added(visible, bias, options["dtype"])
+        return added(visible, 0.0 if self._bias is None else self._of_keys(options), options["dtype"])
 
-    def attend(
-        self,
-        attention: Attention,
-        module: nn.Module,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: Any,
-        **options: Any,
-    ) -> Attended:
+    def attend(self, attention: Attention, module: nn.Module, states: States, mask: Any, **options: Any) -> Attended:
         if not (isinstance(mask, torch.Tensor) and mask.ndim == 4 and mask.is_floating_point()):
-            return attention.stock(module, query, key, value, mask, **options)  # the mask is none of ours
+            return attention.stock(module, *states, mask, **options)  # the mask is none of ours
         if self._windows is not None and getattr(module, "sliding_window", None):
             mask = self._windows.over(mask)
-        return attention.masked(module, query, key, value, mask=mask, **options)
+        if attention.is_product(options) and self._fused.takes(states, mask):
+            return self._fused(states, mask, options.get("scaling")), None
+        if mask.shape[2] < states.query.shape[2]:
+            mask = self._square(mask, states.query.shape[2])
+        return attention.masked(module, states, mask, **options)
 
-    def _of_keys(self, visible: torch.Tensor, offset: int) -> torch.Tensor:
-        """``[B, 1, 1, keys]`` for a mask ``[B, 1, queries, keys]`` whose keys begin at column ``offset``."""
-        self._bias, (rows, *_, length) = self._bias.to(visible.device), visible.shape  # once, not in each step
-        bias = self._bias.repeat_interleave(rows // len(self._bias), dim=0)[:, offset : offset + length]
-        return pad(bias, (0, length - bias.shape[1]))[:, None, None]
+    def _of_keys(self, options: dict[str, Any]) -> torch.Tensor:
+        """``[B, 1, 1, keys]`` for the keys of a mask with these options."""
+        rows, dtype, device = wanted = tuple(options[name] for name in ("batch_size", "dtype", "device"))
+        start = int(options["kv_offset"])
+        end = start + options["kv_length"]
+        if wanted != self._wanted or self._rows.shape[1] < end:  # once, not in each step
+            bias = self._bias.to(device, dtype).repeat_interleave(rows // len(self._bias), dim=0)
+            self._wanted, self._rows = wanted, pad(bias, (0, max(0, end + _STEPS - bias.shape[1])))
+        return self._rows[:, None, None, start:end]
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from transformers import CLIPVisionModel, PreTrainedModel
 
 from resprune.device import as_written
 from resprune.methods import Saliency
-from resprune.seam.attention import Attended, Attention, Call, under_way
+from resprune.seam.attention import Attended, Attention, Call, States, under_way
 
 
 class _Listening(Call):
@@ -21,19 +21,10 @@ class _Listening(Call):
         self._layer = layer
         self.heard: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def attend(
-        self,
-        attention: Attention,
-        module: nn.Module,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: Any,
-        **options: Any,
-    ) -> Attended:
+    def attend(self, attention: Attention, module: nn.Module, states: States, mask: Any, **options: Any) -> Attended:
         if module is self._layer:
-            self.heard = query, key
-        return super().attend(attention, module, query, key, value, mask, **options)
+            self.heard = states.query, states.key
+        return super().attend(attention, module, states, mask, **options)
 
 
 @contextlib.contextmanager

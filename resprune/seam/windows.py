@@ -1,9 +1,11 @@
 """Sliding windows of a shortened prompt: they count the columns that the caller wrote, not those that were sent."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
 
+from resprune.seam.masks import aligned
 from resprune.seam.shorten import Shortened
 
 
@@ -25,6 +27,7 @@ class Windows:
         self._start = -1  # the first query of the latest forward pass, of whose masks this is, by their shapes:
         self._columns: dict[torch.Size, tuple[torch.Tensor, torch.Tensor]] = {}
         self._told: set[torch.Size] = set()
+        self._near = lru_cache(maxsize=4)(_near)  # the masks of a forward pass, each for all layers with a window
 
     def reached(self, options: dict[str, Any]) -> bool:
         """Whether the columns written so far are more than a window, for a mask with these options."""
@@ -59,6 +62,10 @@ class Windows:
         shape = mask.shape[-2:]
         if shape in self._told or shape not in self._columns:
             return mask
-        asking, asked = self._columns[shape]
-        beyond = asked[:, None] <= asking[:, :, None] - self._width
-        return mask.masked_fill(beyond[:, None].to(mask.device), torch.finfo(mask.dtype).min)
+        return self._near(mask, *self._columns[shape], self._width)
+
+
+def _near(mask: torch.Tensor, asking: torch.Tensor, asked: torch.Tensor, width: int) -> torch.Tensor:
+    """The mask without what is a window or more before the columns ``[B, queries]`` that ask ``[B, keys]``."""
+    beyond = asked[:, None] <= asking[:, :, None] - width
+    return aligned(mask.masked_fill(beyond[:, None].to(mask.device), torch.finfo(mask.dtype).min))

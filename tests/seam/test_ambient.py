@@ -9,7 +9,7 @@ from tiny import QUESTION, answer, picture, tiny_llava
 
 import resprune
 from resprune.methods import available
-from resprune.seam.attention import added
+from resprune.seam.masks import added
 from resprune.selection import gram_matrix, succession
 
 BUDGET = 9

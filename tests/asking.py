@@ -53,7 +53,7 @@ def hidden(model, inputs, results):
         kept = set(result.kept)
         stays += [tile < 0 or (tile, row, col) in kept for tile, row, col in coords.tolist()]
     mask = inputs["attention_mask"].clone()
-    mask[inputs["input_ids"] == model.config.image_token_id] = torch.tensor(stays).long()
+    mask[inputs["input_ids"] == model.config.image_token_id] = torch.tensor(stays, device=mask.device).long()
     return mask
 
 

@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn.functional import pad
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from resprune.device import sent
 from resprune.errors import InputError
 from resprune.seam.attention import Attended, Attention, Call, States, under_way
 from resprune.seam.fused import Fused
@@ -77,7 +78,7 @@ class _Carrying(Call):
         start = int(options["kv_offset"])
         end = start + options["kv_length"]
         if wanted != self._wanted or self._rows.shape[1] < end:  # once, not in each step
-            bias = self._bias.to(device, dtype).repeat_interleave(rows // len(self._bias), dim=0)
+            bias = sent(self._bias, device).to(dtype).repeat_interleave(rows // len(self._bias), dim=0)
             self._wanted, self._rows = wanted, pad(bias, (0, max(0, end + _STEPS - bias.shape[1])))
         return self._rows[:, None, None, start:end]
 

@@ -7,9 +7,11 @@ from resprune.compare.encoded import EncodedQuestion
 from resprune.compare.generation import Generation
 from resprune.compare.sweep import Trial, plan, sweep
 from resprune.compare.text import complete
+from resprune.compare.together import Asked, answer_together
 
 __all__ = [
     "Answer",
+    "Asked",
     "EncodedQuestion",
     "Generation",
     "Side",
@@ -18,6 +20,7 @@ __all__ = [
     "Trial",
     "Update",
     "answer",
+    "answer_together",
     "compare",
     "complete",
     "differences",

@@ -1,5 +1,6 @@
 """One call of ``generate``: choose the visual tokens of its images, and write the call to make instead."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,14 +61,39 @@ class Request:
 
 
 def prepare(
-    model: PreTrainedModel, processor: ProcessorMixin, settings: Settings, call: dict[str, Any]
+    model: PreTrainedModel, processor: ProcessorMixin, settings: Settings | Sequence[Settings], call: dict[str, Any]
 ) -> Request | None:
     """The request to make instead of ``call``; ``None`` where it is to be left alone.
 
+    Args:
+        model: of a supported family.
+        processor: of the model.
+        settings: of all rows of the batch, or one for each.
+        call: arguments of ``generate``.
+
     Raises:
-        InputError: if it asks for what cannot be done with a shortened prompt, or its images do not fit its prompts.
+        InputError: if it asks for what cannot be done with a shortened prompt, its images do not fit its prompts, or
+            the settings do not fit its rows.
     """
-    return _request(model, processor, settings, call) if concerns_us(model, call) else None
+    if not concerns_us(model, call):
+        return None
+    return _request(model, processor, by_row(settings, len(call["input_ids"])), call)
+
+
+def by_row(settings: Settings | Sequence[Settings], rows: int) -> list[Settings]:
+    """The settings of each row of a batch.
+
+    Raises:
+        InputError: if they are not as many as the rows, or some row's tokens would leave inside the model.
+    """
+    each = [settings] * rows if isinstance(settings, Settings) else list(settings)
+    if not all(isinstance(one, Settings) for one in each):
+        raise InputError("The settings of a call are of another type; give resprune.Settings, one for each prompt.")
+    if len(each) != rows:
+        raise InputError(f"There are {len(each)} settings for {rows} prompts; give one for all, or one for each.")
+    if inside := [one.method.name for one in each if one.method.inside]:
+        raise InputError(f"The method {inside[0]!r} cannot share a call with other settings; ask it by itself.")
+    return each
 
 
 def remember(request: Request, output: ModelOutput | torch.Tensor) -> None:
@@ -111,7 +137,9 @@ def earlier_prompt(call: dict[str, Any]) -> Cached | None:
 
 
 @torch.no_grad()
-def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settings, call: dict[str, Any]) -> Request:
+def _request(
+    model: PreTrainedModel, processor: ProcessorMixin, settings: list[Settings], call: dict[str, Any]
+) -> Request:
     ids, earlier, cached = call["input_ids"], earlier_prompt(call), _in_cache(call)
     mask, filler = mask_and_filler(model, call)
     # A call that goes on from a cache may give the new tokens only, beside the mask of all.
@@ -130,24 +158,27 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     whole = Span(device_of(model))
     images = None if output is None else Images.of(model, output, {**call, **sizes, "input_ids": own_ids[:, start:]})
     rows = rows_of(is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
-    if images and settings.boxes:
-        check_whole(processor, own_ids)
-    asked = {row: Words.of(model, processor, own_ids[row], settings.method) for row in set(rows)}
+    if with_boxes := sorted({row for row in rows if settings[row].boxes}):
+        check_whole(processor, own_ids[with_boxes])
+    asked = {row: Words.of(model, processor, own_ids[row], settings[row].method) for row in set(rows)}
     candidates = zip(images.features, images.coords, images.saliency, rows, strict=True) if images else []
-    chosen = [prune(*image, asked[row], settings, processor, model) for *image, row in candidates]
+    chosen = [prune(*image, asked[row], settings[row], processor, model) for *image, row in candidates]
     mass = torch.ones(own_ids.shape, dtype=torch.float32, device=own_ids.device)
     if chosen:
         mass[is_image] = torch.cat([image.mass for image in chosen])
     shortened = shorten(own_mask, mass == 0, cached, force_padding=_needs_mask(model, call))
-    bias = _bias(mass, shortened, cached.shape[1], earlier) if _carries(settings, earlier, chosen) else None
+    bias = _bias(mass, shortened, cached.shape[1], earlier) if _carries(earlier, chosen) else None
 
     positions = call.get("position_ids")
     if positions is None:
         positions = positions_of(model, full, mask, start, None if earlier is None else earlier.positions, call)
-    if settings.positions == "sequential" and any(
-        image.result.tokens_kept < image.result.tokens_total for image in chosen
-    ):
-        positions = (shortened.sent().cumsum(dim=1) - 1).clamp_min(0).to(ids.device).expand_as(positions)
+    placed = [(image.result, row) for image, row in zip(chosen, rows, strict=True)]
+    shorter = {row for result, row in placed if result.tokens_kept < result.tokens_total}
+    if closed := [row for row in shorter if settings[row].positions == "sequential"]:
+        closes = torch.zeros(len(ids), 1, dtype=torch.bool, device="cpu")
+        closes[closed] = True
+        counted = (shortened.sent().cumsum(dim=1) - 1).clamp_min(0).to(ids.device)
+        positions = torch.where(closes.to(ids.device), counted, positions)
     there = shortened.to(ids.device)
     sent_ids = there.take(full, filler)
     if ids.shape[1] < full.shape[1]:
@@ -172,10 +203,12 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     return Request(new, prompt, Cached(shortened, positions, bias), results)
 
 
-def _carries(settings: Settings, earlier: Cached | None, chosen: list[Pruned]) -> bool:
+def _carries(earlier: Cached | None, chosen: list[Pruned]) -> bool:
     """Whether any column of a call stands for others as well: one of its own images, or of the cache."""
-    dropped = any(image.result.tokens_kept < image.result.tokens_total for image in chosen)
-    return (settings.mass and dropped) or (earlier is not None and earlier.bias is not None)
+    carried = any(
+        image.result.mass is not None and image.result.tokens_kept < image.result.tokens_total for image in chosen
+    )
+    return carried or (earlier is not None and earlier.bias is not None)
 
 
 def _bias(mass: torch.Tensor, shortened: Shortened, cached: int, earlier: Cached | None) -> torch.Tensor:

@@ -11,6 +11,7 @@ from resprune.settings import Settings
 
 NAME = "resprune"  # of the application
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MOST_AT_ONCE = 8  # questions that a replica on an accelerator answers together
 MOST_WAITING = 256  # questions, beyond those that are being answered
 
 
@@ -21,6 +22,7 @@ def launch(
     share: Share,
     *,
     replicas: int,
+    batch: int | None,
     address: str,
     host: str,
     port: int,
@@ -33,6 +35,7 @@ def launch(
         settings: of pruning, where a request does not say.
         share: what each replica takes of the cluster, which is connected.
         replicas: copies of the model.
+        batch: questions that each answers at once; ``None`` leaves it to :func:`batch_for`.
         address: of the cluster, ``"local"`` for one of our own.
         host, port: where to listen.
 
@@ -45,9 +48,11 @@ def launch(
     from resprune.serve.replica import Replica
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    batch = batch_for(share) if batch is None else batch
     deployed = serve.deployment(
         num_replicas=replicas,
-        max_ongoing_requests=1,
+        # Those of the next batch wait where it will be made; a single question waits for whichever replica is free.
+        max_ongoing_requests=2 * batch if batch > 1 else 1,
         max_queued_requests=MOST_WAITING,
         ray_actor_options=share.as_dict(),
         health_check_period_s=2,
@@ -59,7 +64,7 @@ def launch(
             http_options={"host": host, "port": port},
             logging_config={"log_level": "ERROR", "enable_access_log": False},
         )
-        bound = deployed.bind(model, quantization, dtype_for(share))
+        bound = deployed.bind(model, quantization, dtype_for(share), batch)
         serve.run(Gateway.bind(bound, model, settings), name=NAME)
     except RuntimeError as error:
         raise InputError(f"The endpoint cannot be started ({_reason(error)}).") from error
@@ -73,6 +78,14 @@ def launch(
     finally:
         if address != "local":  # a cluster of our own ends by itself
             serve.delete(NAME)
+
+
+def batch_for(share: Share) -> int:
+    """How many questions a replica answers at once: on an accelerator :data:`MOST_AT_ONCE`, on processors one.
+
+    There a step takes as much longer as there are rows in it (docs/performance.md).
+    """
+    return MOST_AT_ONCE if share.num_gpus else 1
 
 
 def _reason(error: BaseException) -> str:

@@ -1,0 +1,224 @@
+"""Questions a second of one replica, where clients ask at once: answered one after the other, or in batches.
+
+    python -m benchmarks.serving [--direct] [--clients 1 8 32] [--batch 1 8] [--rounds 5] [--out FILE.json]
+
+Each client asks its next question when it has the answer to the last. Pictures, questions, budgets and methods of a
+round differ; so do the lengths of the answers, which are the model's own, up to a limit. The batches take turns in each
+round, after a warm-up. With --direct there is no HTTP and no Ray: the same queue, in this process.
+"""
+
+import argparse
+import base64
+import itertools
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+
+from benchmarks.machine import machine, write
+from resprune.compare import Asked, Update
+from resprune.device import device_of
+from resprune.models import assets_dir, load
+from resprune.serve.batches import Batches
+from resprune.settings import Settings
+
+QUESTIONS = (
+    "What animal is in the picture?",
+    "How many animals are there?",
+    "Describe the picture.",
+    "Is there a cake?",
+)
+WAYS = ({"keep": 128}, {"keep": "22%", "mass": True}, {"keep": 64, "method": "divprune"})
+PATIENCE = 300  # seconds for an endpoint to listen
+
+Ask = Callable[[int], None]
+
+
+def question(number: int) -> tuple[bytes, str, dict[str, Any]]:
+    """The picture, the words and the settings of a question; their numbers have no common divisor."""
+    pictures = sorted((assets_dir() / "examples").glob("*.png"))
+    return (
+        pictures[number % len(pictures)].read_bytes(),
+        QUESTIONS[number % len(QUESTIONS)],
+        WAYS[number % len(WAYS)],
+    )
+
+
+@contextmanager
+def direct(options: argparse.Namespace) -> Iterator[dict[int, Ask]]:
+    """A way to ask for each size of batch, of one model in this process."""
+    model, processor = load(options.model)
+    queue = Batches(model, processor, 1)
+
+    def ask(batch: int, number: int) -> None:
+        picture, words, settings = question(number)
+        told: SimpleQueue[Update | Exception] = SimpleQueue()
+        queue.most = batch
+        queue.ask(Asked(picture, words, Settings(**settings), options.tokens), told.put)
+        while not getattr(update := told.get(), "answer", None):
+            if isinstance(update, Exception):
+                raise update
+
+    options.device = device_of(model)
+    yield {batch: lambda number, batch=batch: ask(batch, number) for batch in options.batch}
+
+
+@contextmanager
+def served(options: argparse.Namespace) -> Iterator[dict[int, Ask]]:
+    """A way to ask for each size of batch, of an endpoint with one replica each."""
+    with ExitStack() as stack:
+        ports = {batch: stack.enter_context(_endpoint(options.model, batch)) for batch in options.batch}
+
+        def ask(batch: int, number: int) -> None:
+            picture, words, settings = question(number)
+            url = "data:image/png;base64," + base64.b64encode(picture).decode()
+            content = [{"type": "text", "text": words}, {"type": "image_url", "image_url": {"url": url}}]
+            asked = {"model": options.model, "messages": [{"role": "user", "content": content}], "resprune": settings}
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{ports[batch]}/v1/chat/completions",
+                json.dumps(asked | {"max_tokens": options.tokens}).encode(),
+                {"content-type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                answer.read()
+
+        options.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        yield {batch: lambda number, batch=batch: ask(batch, number) for batch in options.batch}
+
+
+@contextmanager
+def _endpoint(model: str, batch: int) -> Iterator[int]:
+    """The port of an endpoint in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "resprune", "serve", "--model", model, "--port", str(port), "--batch", str(batch)]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stderr=log, stdout=log, env=os.environ)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not _listens(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    raise SystemExit(f"The endpoint did not start:\n{log.read()}")
+                time.sleep(0.2)
+            yield port
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def _listens(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def round_of(ask: Ask, clients: int, count: int) -> tuple[float, list[float]]:
+    """Questions a second while ``clients`` ask ``count`` questions, and how long each waited, in seconds."""
+    numbers, waits = itertools.count(), []
+
+    def client() -> None:
+        while (number := next(numbers)) < count:
+            began = time.perf_counter()
+            ask(number)
+            waits.append(time.perf_counter() - began)
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(clients) as threads:
+        for done in [threads.submit(client) for _ in range(clients)]:
+            done.result()
+    return count / (time.perf_counter() - start), waits
+
+
+def measure(asks: dict[int, Ask], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each number of clients and size of batch."""
+    for ask in asks.values():
+        round_of(ask, max(asks), 2 * max(asks))
+    rows = []
+    for clients in options.clients:
+        rates: dict[int, list[float]] = {batch: [] for batch in asks}
+        waits: dict[int, list[float]] = {batch: [] for batch in asks}
+        for round_ in range(options.rounds):
+            for batch in asks if round_ % 2 else reversed(asks):
+                rate, waited = round_of(asks[batch], clients, max(options.questions, 2 * clients))
+                rates[batch].append(rate)
+                waits[batch] += waited
+        for batch in asks:
+            hundredths = statistics.quantiles(waits[batch], n=20)
+            rows.append(
+                {
+                    "clients": clients,
+                    "batch": batch,
+                    "per_second": _spread(rates[batch]),
+                    "times_one": _spread([a / b for a, b in zip(rates[batch], rates[min(asks)], strict=True)]),
+                    "wait_s": {"median": statistics.median(waits[batch]), "of_20_one_above": hundredths[-1]},
+                }
+            )
+    return rows
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    least = min(row["batch"] for row in rows)
+    lines = [
+        f"| clients | questions at once | questions a second | as many as with {least} | wait, s: median, 95 of 100 |",
+        "|---" * 5 + "|",
+    ]
+    for row in rows:
+        rate, times, wait = row["per_second"], row["times_one"], row["wait_s"]
+        lines.append(
+            f"| {row['clients']} | {row['batch']} | {rate['median']:.2f} ({rate['min']:.2f} to {rate['max']:.2f}) | "
+            f"{times['median']:.2f} ({times['min']:.2f} to {times['max']:.2f}) | {wait['median']:.2f}, "
+            f"{wait['of_20_one_above']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="bundled", help="(%(default)s)")
+    parser.add_argument("--direct", action="store_true", help="without HTTP and Ray, in this process")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="questions at once (%(default)s)")
+    parser.add_argument("--questions", type=int, default=32, help="a round, twice the clients at least (%(default)s)")
+    parser.add_argument("--tokens", type=int, default=32, help="of an answer, at most (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="write all figures there as JSON")
+    options = parser.parse_args()
+    with (direct if options.direct else served)(options) as asks:
+        rows = measure(asks, options)
+    report = machine(options.device) | {
+        "model": options.model,
+        "over": "no network" if options.direct else "HTTP",
+        **{name: getattr(options, name) for name in ("questions", "tokens", "rounds")},
+        "rows": rows,
+    }
+    print(f"{report['processor']}, {report['threads']} threads, {report['device']}; {report['over']}")
+    print(table(rows))
+    if options.out:
+        write(options.out, report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

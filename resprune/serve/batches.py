@@ -46,15 +46,16 @@ class Batches:
             with suppress(Empty):
                 while len(batch) < self.most:
                     batch.append(self._waiting.get_nowait())
-            tells = [tell for _, tell in batch]
-            try:
-                answer_together(
-                    self._model,
-                    self._processor,
-                    [asked for asked, _ in batch],
-                    lambda number, update, tells=tells: tells[number](update),
-                )
-            except Exception as error:  # an asker that is gone must not end the thread that answers all others
-                for tell in tells:
-                    with suppress(Exception):
-                        tell(error)
+            answer_together(
+                self._model,
+                self._processor,
+                [asked for asked, _ in batch],
+                lambda number, update, batch=batch: _tell(*batch[number], update),
+            )
+
+
+def _tell(asked: Asked, tell: Tell, update: Update | Exception) -> None:
+    try:
+        tell(update)
+    except Exception:  # an asker that is gone must not end the thread that answers all others
+        asked.stop.set()

@@ -4,7 +4,7 @@ from resprune.compare.answers import Answer, Side, Stage, Update
 from resprune.compare.comparison import answer, compare
 from resprune.compare.differences import TokenChange, differences
 from resprune.compare.encoded import EncodedQuestion
-from resprune.compare.generation import Generation
+from resprune.compare.generation import Generation, ends_of
 from resprune.compare.sweep import Trial, plan, sweep
 from resprune.compare.text import complete
 from resprune.compare.together import Asked, answer_together
@@ -24,6 +24,7 @@ __all__ = [
     "compare",
     "complete",
     "differences",
+    "ends_of",
     "plan",
     "sweep",
 ]

@@ -1,8 +1,9 @@
 """What a model's image encoder gives: cut into images for pruning, put back in the model's own form after it."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import gcd
 from typing import Any
 
@@ -42,6 +43,17 @@ def encode(model: PreTrainedModel, inputs: Mapping[str, Any]) -> ModelOutput:
     pooled = output.pooler_output
     made = _output(pooled if isinstance(pooled, torch.Tensor) else list(pooled), _deepstack(output), type(output))
     made.saliency = saliency
+    return made
+
+
+def joined(outputs: Sequence[ModelOutput]) -> ModelOutput:
+    """Several outputs of :func:`encode`, of one model, as one of all their images: as if they were encoded at once."""
+    pooled = [output.pooler_output for output in outputs]
+    stacked = isinstance(pooled[0], torch.Tensor)
+    pieces = torch.cat(pooled) if stacked else [piece for each in pooled for piece in each]
+    layers = [list(chain.from_iterable(layer)) for layer in zip(*map(_deepstack, outputs), strict=True)]
+    made = _output(pieces, layers, type(outputs[0]))
+    made.saliency = [one for output in outputs for one in getattr(output, "saliency", [])]
     return made
 
 

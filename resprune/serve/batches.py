@@ -1,8 +1,8 @@
 """Questions of many askers, answered in batches: those that wait when the model is free make up the next one.
 
-Ray has ``serve.batch`` for this, which closes a batch by the clock: with no time to wait, each question that comes while
-the model is busy is closed into a batch of its own, and any time to wait is lost to a question that comes alone. Here
-nothing waits for a batch to fill, and what comes meanwhile fills it.
+Ray has ``serve.batch`` for this, which closes a batch by the clock: with no time to wait, each question that comes
+while the model is busy is closed into a batch of its own, and any time to wait is lost to a question that comes alone.
+Here nothing waits for a batch to fill, and what comes meanwhile fills it.
 """
 
 from collections.abc import Callable

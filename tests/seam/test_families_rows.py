@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from asking import PICTURES, QUESTIONS, ask, member
+from asking import PICTURES, QUESTIONS, ask, difference, member
 
 import resprune
 from resprune.errors import InputError
 from resprune.question import build_inputs, collate
+from resprune.seam import joined
 from resprune.settings import Settings
 
 ASKED = list(zip([*QUESTIONS, "<image></s> Tree?"], PICTURES, strict=True))
@@ -54,6 +55,19 @@ def test_a_row_of_a_batch_is_what_it_is_alone(tiny):
     assert results[0].tokens_kept == 5 and results[0].mass.sum() > 5 and results[1].mass is None
     assert [result.method for result in results] == ["resprune", "divprune", "resprune"]
     assert results[2].tokens_kept == results[2].tokens_total
+
+
+def test_images_encoded_one_by_one_are_joined(tiny):
+    model, processor = tiny
+    prompts = [build_inputs(processor, image, question) for question, image in ASKED]
+    batch = collate(prompts, processor.tokenizer)
+    rest = {name: value for name, value in batch.items() if name != "pixel_values"}
+    encoded = joined([resprune.encode(model, prompt) for prompt in prompts])
+    with resprune.pruned(model, processor):
+        at_once = ask(model, batch, resprune=WAYS)
+        one_by_one = ask(model, rest, mm_encoder_outputs={"image": encoded}, resprune=WAYS)
+    assert torch.equal(at_once.sequences, one_by_one.sequences)
+    assert difference(at_once, one_by_one) < CLOSE
 
 
 class TestOneFamily:

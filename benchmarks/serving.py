@@ -1,10 +1,11 @@
 """Questions a second of one replica, where clients ask at once: answered one after the other, or in batches.
 
-    python -m benchmarks.serving [--direct] [--clients 1 8 32] [--batch 1 8] [--rounds 5] [--out FILE.json]
+    python -m benchmarks.serving [--direct | --before DIR] [--clients 1 8 32] [--batch 1 8] [--out FILE.json]
 
 Each client asks its next question when it has the answer to the last. Pictures, questions, budgets and methods of a
 round differ; so do the lengths of the answers, which are the model's own, up to a limit. The batches take turns in each
-round, after a warm-up. With --direct there is no HTTP and no Ray: the same queue, in this process.
+round, after a warm-up. With --direct there is no HTTP and no Ray: the same queue, in this process. With --before the
+endpoint of another checkout takes its turn too.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -59,7 +61,7 @@ def question(number: int) -> tuple[bytes, str, dict[str, Any]]:
 
 
 @contextmanager
-def direct(options: argparse.Namespace) -> Iterator[dict[int, Ask]]:
+def direct(options: argparse.Namespace) -> Iterator[dict[str, Ask]]:
     """A way to ask for each size of batch, of one model in this process."""
     model, processor = load(options.model)
     queue = Batches(model, processor, 1)
@@ -74,22 +76,24 @@ def direct(options: argparse.Namespace) -> Iterator[dict[int, Ask]]:
                 raise update
 
     options.device = device_of(model)
-    yield {batch: lambda number, batch=batch: ask(batch, number) for batch in options.batch}
+    yield {str(batch): partial(ask, batch) for batch in options.batch}
 
 
 @contextmanager
-def served(options: argparse.Namespace) -> Iterator[dict[int, Ask]]:
+def served(options: argparse.Namespace) -> Iterator[dict[str, Ask]]:
     """A way to ask for each size of batch, of an endpoint with one replica each."""
     with ExitStack() as stack:
-        ports = {batch: stack.enter_context(_endpoint(options.model, batch)) for batch in options.batch}
+        here = {str(batch): (Path.cwd(), ["--batch", str(batch)]) for batch in options.batch}
+        starts = {"before": (options.before, [])} | here if options.before else here
+        ports = {name: stack.enter_context(_endpoint(options.model, *start)) for name, start in starts.items()}
 
-        def ask(batch: int, number: int) -> None:
+        def ask(name: str, number: int) -> None:
             picture, words, settings = question(number)
             url = "data:image/png;base64," + base64.b64encode(picture).decode()
             content = [{"type": "text", "text": words}, {"type": "image_url", "image_url": {"url": url}}]
             asked = {"model": options.model, "messages": [{"role": "user", "content": content}], "resprune": settings}
             request = urllib.request.Request(
-                f"http://127.0.0.1:{ports[batch]}/v1/chat/completions",
+                f"http://127.0.0.1:{ports[name]}/v1/chat/completions",
                 json.dumps(asked | {"max_tokens": options.tokens}).encode(),
                 {"content-type": "application/json"},
             )
@@ -97,18 +101,20 @@ def served(options: argparse.Namespace) -> Iterator[dict[int, Ask]]:
                 answer.read()
 
         options.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        yield {batch: lambda number, batch=batch: ask(batch, number) for batch in options.batch}
+        yield {name: partial(ask, name) for name in ports}
 
 
 @contextmanager
-def _endpoint(model: str, batch: int) -> Iterator[int]:
-    """The port of an endpoint in a process of its own."""
+def _endpoint(model: str, root: Path, more: list[str]) -> Iterator[int]:
+    """The port of an endpoint in a process of its own, of the checkout at ``root``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "resprune", "serve", "--model", model, "--port", str(port), "--batch", str(batch)]
+    command = [sys.executable, "-m", "resprune", "serve", "--model", model, "--port", str(port), *more]
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stderr=log, stdout=log, env=os.environ)
+        process = subprocess.Popen(
+            command, stderr=log, stdout=log, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}
+        )
         try:
             deadline = time.monotonic() + PATIENCE
             while not _listens(port):
@@ -147,28 +153,30 @@ def round_of(ask: Ask, clients: int, count: int) -> tuple[float, list[float]]:
     return count / (time.perf_counter() - start), waits
 
 
-def measure(asks: dict[int, Ask], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each number of clients and size of batch."""
+def measure(asks: dict[str, Ask], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each number of clients and way to ask; the first way is what the others are compared with."""
     for ask in asks.values():
-        round_of(ask, max(asks), 2 * max(asks))
-    rows = []
+        round_of(ask, 8, 16)
+    rows, first = [], next(iter(asks))
     for clients in options.clients:
-        rates: dict[int, list[float]] = {batch: [] for batch in asks}
-        waits: dict[int, list[float]] = {batch: [] for batch in asks}
+        rates: dict[str, list[float]] = {name: [] for name in asks}
+        waits: dict[str, list[float]] = {name: [] for name in asks}
         for round_ in range(options.rounds):
-            for batch in asks if round_ % 2 else reversed(asks):
-                rate, waited = round_of(asks[batch], clients, max(options.questions, 2 * clients))
-                rates[batch].append(rate)
-                waits[batch] += waited
-        for batch in asks:
-            hundredths = statistics.quantiles(waits[batch], n=20)
+            for name in asks if round_ % 2 else reversed(asks):
+                rate, waited = round_of(asks[name], clients, max(options.questions, 2 * clients))
+                rates[name].append(rate)
+                waits[name] += waited
+        for name in asks:
             rows.append(
                 {
                     "clients": clients,
-                    "batch": batch,
-                    "per_second": _spread(rates[batch]),
-                    "times_one": _spread([a / b for a, b in zip(rates[batch], rates[min(asks)], strict=True)]),
-                    "wait_s": {"median": statistics.median(waits[batch]), "of_20_one_above": hundredths[-1]},
+                    "at_once": name,
+                    "per_second": _spread(rates[name]),
+                    "times_first": _spread([a / b for a, b in zip(rates[name], rates[first], strict=True)]),
+                    "wait_s": {
+                        "median": statistics.median(waits[name]),
+                        "of_20_one_above": statistics.quantiles(waits[name], n=20)[-1],
+                    },
                 }
             )
     return rows
@@ -180,15 +188,14 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
-    least = min(row["batch"] for row in rows)
     lines = [
-        f"| clients | questions at once | questions a second | as many as with {least} | wait, s: median, 95 of 100 |",
+        f"| clients | questions at once | a second | times {rows[0]['at_once']} | wait, s: median, 95 of 100 |",
         "|---" * 5 + "|",
     ]
     for row in rows:
-        rate, times, wait = row["per_second"], row["times_one"], row["wait_s"]
+        rate, times, wait = row["per_second"], row["times_first"], row["wait_s"]
         lines.append(
-            f"| {row['clients']} | {row['batch']} | {rate['median']:.2f} ({rate['min']:.2f} to {rate['max']:.2f}) | "
+            f"| {row['clients']} | {row['at_once']} | {rate['median']:.2f} ({rate['min']:.2f} to {rate['max']:.2f}) | "
             f"{times['median']:.2f} ({times['min']:.2f} to {times['max']:.2f}) | {wait['median']:.2f}, "
             f"{wait['of_20_one_above']:.2f} |"
         )
@@ -199,6 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="bundled", help="(%(default)s)")
     parser.add_argument("--direct", action="store_true", help="without HTTP and Ray, in this process")
+    parser.add_argument("--before", type=Path, metavar="DIR", help="another checkout, whose endpoint is asked as well")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="questions at once (%(default)s)")
     parser.add_argument("--questions", type=int, default=32, help="a round, twice the clients at least (%(default)s)")

@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from tiny import tiny_llava
 
-from benchmarks import latency
+from benchmarks import latency, serving
 
 SMALL = (12, (6, 3), ("llama", 64, 128, 4, 4, 2))
 
@@ -38,3 +39,19 @@ def test_no_more_layers_than_memory_allows(monkeypatch):
     assert in_bf16 == int(0.7 * 10e9 / (2 * 202.4e6)) == 17
     assert latency.layers_that_fit(shape, cpu, "4bit", None) == 32
     assert latency.layers_that_fit(shape, cpu, None, 5) == 5
+
+
+def test_serving_asks_all_its_questions_in_each_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(serving, "load", lambda name: tiny_llava(grid=4))
+    out = tmp_path / "serving.json"
+    sizes = "--direct --clients 1 3 --batch 1 3 --questions 6 --tokens 3 --rounds 2 --out"
+    monkeypatch.setattr("sys.argv", ["serving", *sizes.split(), str(out)])
+    asked, ask = [], serving.Batches.ask
+    monkeypatch.setattr(serving.Batches, "ask", lambda self, *given: asked.append(self.most) or ask(self, *given))
+    serving.main()
+    report = json.loads(out.read_text())
+    assert report["over"] == "no network" and report["processor"]
+    assert [(row["clients"], row["at_once"]) for row in report["rows"]] == [(1, "1"), (1, "3"), (3, "1"), (3, "3")]
+    assert all(0 < row["per_second"]["min"] <= row["per_second"]["median"] for row in report["rows"])
+    assert {most: asked.count(most) for most in (1, 3)} == dict.fromkeys((1, 3), 16 + 2 * 2 * 6)
+    assert "| clients | questions at once |" in capsys.readouterr().out

@@ -35,7 +35,7 @@ from benchmarks.machine import machine, write
 from resprune.compare import Asked, Update
 from resprune.device import device_of
 from resprune.models import assets_dir, load
-from resprune.serve.batches import Batches
+from resprune.serve import Batches
 from resprune.settings import Settings
 
 QUESTIONS = (

@@ -1,11 +1,15 @@
 """Prompts made one by one, as one batch."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import pad
-from transformers import BatchFeature, PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from transformers import BatchFeature, PreTrainedTokenizerBase
 
 
 def collate(inputs: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase) -> BatchFeature:
@@ -23,6 +27,8 @@ def collate(inputs: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerB
         ``input_ids``, ``attention_mask`` and all that goes with the columns of prompts as ``[B, S]``, S the longest;
         the rest one after the other.
     """
+    from transformers import BatchFeature  # here: the methods are known without it
+
     lengths = [len(one["input_ids"][0]) for one in inputs]
     filler = tokenizer.pad_token_id or 0  # masked, whatever it is
     batch = {}

@@ -11,7 +11,6 @@ from resprune.settings import Settings
 
 NAME = "resprune"  # of the application
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-MOST_AT_ONCE = 8  # questions that a replica on an accelerator answers together
 MOST_WAITING = 256  # questions, beyond those that are being answered
 
 
@@ -22,7 +21,7 @@ def launch(
     share: Share,
     *,
     replicas: int,
-    batch: int | None,
+    batch: int,
     address: str,
     host: str,
     port: int,
@@ -35,7 +34,7 @@ def launch(
         settings: of pruning, where a request does not say.
         share: what each replica takes of the cluster, which is connected.
         replicas: copies of the model.
-        batch: questions that each answers at once; ``None`` leaves it to :func:`batch_for`.
+        batch: questions that each answers at once, at most.
         address: of the cluster, ``"local"`` for one of our own.
         host, port: where to listen.
 
@@ -48,7 +47,6 @@ def launch(
     from resprune.serve.replica import Replica
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    batch = batch_for(share) if batch is None else batch
     deployed = serve.deployment(
         num_replicas=replicas,
         # Those of the next batch wait where it will be made; a single question waits for whichever replica is free.
@@ -78,14 +76,6 @@ def launch(
     finally:
         if address != "local":  # a cluster of our own ends by itself
             serve.delete(NAME)
-
-
-def batch_for(share: Share) -> int:
-    """How many questions a replica answers at once: on an accelerator :data:`MOST_AT_ONCE`, on processors one.
-
-    There a step takes as much longer as there are rows in it (docs/performance.md).
-    """
-    return MOST_AT_ONCE if share.num_gpus else 1
 
 
 def _reason(error: BaseException) -> str:

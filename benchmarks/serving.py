@@ -136,8 +136,10 @@ def _listens(port: int) -> bool:
         return False
 
 
-def round_of(ask: Ask, clients: int, count: int) -> tuple[float, list[float]]:
-    """Questions a second while ``clients`` ask ``count`` questions, and how long each waited, in seconds."""
+def round_of(ask: Ask, clients: int, count: int) -> tuple[float, float, list[float]]:
+    """Questions a second while ``clients`` ask ``count`` of them, the milliseconds of processor time that each took in
+    this process, and how long each waited, in seconds.
+    """
     numbers, waits = itertools.count(), []
 
     def client() -> None:
@@ -146,11 +148,11 @@ def round_of(ask: Ask, clients: int, count: int) -> tuple[float, list[float]]:
             ask(number)
             waits.append(time.perf_counter() - began)
 
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(clients) as threads:
         for done in [threads.submit(client) for _ in range(clients)]:
             done.result()
-    return count / (time.perf_counter() - start), waits
+    return count / (time.perf_counter() - start), (time.process_time() - worked) * 1e3 / count, waits
 
 
 def measure(asks: dict[str, Ask], options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -160,11 +162,13 @@ def measure(asks: dict[str, Ask], options: argparse.Namespace) -> list[dict[str,
     rows, first = [], next(iter(asks))
     for clients in options.clients:
         rates: dict[str, list[float]] = {name: [] for name in asks}
+        worked: dict[str, list[float]] = {name: [] for name in asks}
         waits: dict[str, list[float]] = {name: [] for name in asks}
         for round_ in range(options.rounds):
             for name in asks if round_ % 2 else reversed(asks):
-                rate, waited = round_of(asks[name], clients, max(options.questions, 2 * clients))
+                rate, work, waited = round_of(asks[name], clients, max(options.questions, 2 * clients))
                 rates[name].append(rate)
+                worked[name].append(work)
                 waits[name] += waited
         for name in asks:
             rows.append(
@@ -173,6 +177,7 @@ def measure(asks: dict[str, Ask], options: argparse.Namespace) -> list[dict[str,
                     "at_once": name,
                     "per_second": _spread(rates[name]),
                     "times_first": _spread([a / b for a, b in zip(rates[name], rates[first], strict=True)]),
+                    "cpu_ms": _spread(worked[name]) if options.direct else None,
                     "wait_s": {
                         "median": statistics.median(waits[name]),
                         "of_20_one_above": statistics.quantiles(waits[name], n=20)[-1],
@@ -189,14 +194,16 @@ def _spread(values: list[float]) -> dict[str, float]:
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
-        f"| clients | questions at once | a second | times {rows[0]['at_once']} | wait, s: median, 95 of 100 |",
-        "|---" * 5 + "|",
+        f"| clients | questions at once | a second | times {rows[0]['at_once']} | processor time of each, ms "
+        "| wait, s: median, 95 of 100 |",
+        "|---" * 6 + "|",
     ]
     for row in rows:
-        rate, times, wait = row["per_second"], row["times_first"], row["wait_s"]
+        rate, times, wait, cpu = row["per_second"], row["times_first"], row["wait_s"], row["cpu_ms"]
+        work = f"{cpu['median']:.0f} ({cpu['min']:.0f} to {cpu['max']:.0f})" if cpu else "not known"
         lines.append(
             f"| {row['clients']} | {row['at_once']} | {rate['median']:.2f} ({rate['min']:.2f} to {rate['max']:.2f}) | "
-            f"{times['median']:.2f} ({times['min']:.2f} to {times['max']:.2f}) | {wait['median']:.2f}, "
+            f"{times['median']:.2f} ({times['min']:.2f} to {times['max']:.2f}) | {work} | {wait['median']:.2f}, "
             f"{wait['of_20_one_above']:.2f} |"
         )
     return "\n".join(lines)

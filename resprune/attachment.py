@@ -4,7 +4,7 @@ import contextlib
 import copy
 import inspect
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,8 @@ def attach(
     ``generate`` is called as ever: the prompts in what it returns, and those that streamers, logits processors and
     stopping criteria see, are the caller's, and ``max_length`` counts them. It takes images already encoded, as
     ``mm_encoder_outputs={"image": encode(model, inputs)}``. A call without images, or with ``inputs_embeds``, passes
-    through. A chat may go on from the KV cache of a pruned call as from any other.
+    through. A chat may go on from the KV cache of a pruned call as from any other. One call may have settings of its
+    own: ``generate(..., resprune=Settings(...))``, or a list of them, one for each prompt of the batch.
 
     Args:
         model: of a family in :data:`resprune.layouts.LAYOUTS`.
@@ -131,8 +132,9 @@ class _Generate:
         return types.MethodType(type(self._model).generate, self._model)
 
     def __call__(self, *args: Any, **kwargs: Any) -> ModelOutput | torch.Tensor:
-        """As :meth:`transformers.GenerationMixin.generate`, pruned."""
+        """As :meth:`transformers.GenerationMixin.generate`, pruned; ``resprune=`` has settings for this call alone."""
         model, original = self._model, self._plain
+        own: Settings | Sequence[Settings] | None = kwargs.pop("resprune", None)
         if self._unpickled:
             _note_outputs(model)
             self._unpickled = False
@@ -143,10 +145,11 @@ class _Generate:
                 call[plain] = call.pop(name)
         attachment: Attachment = model.resprune
         attachment.last = []
-        if attachment.settings.method.inside:
-            output, attachment.last = generate_inside(model, attachment.settings, call, original)
+        settings = attachment.settings if own is None else own
+        if isinstance(settings, Settings) and settings.method.inside:
+            output, attachment.last = generate_inside(model, settings, call, original)
             return output
-        request = prepare(model, attachment.processor, attachment.settings, call)
+        request = prepare(model, attachment.processor, settings, call)
         if request is None:
             return original(*args, **kwargs)
         attachment.last = request.results

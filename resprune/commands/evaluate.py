@@ -31,6 +31,7 @@ def add_evaluate(commands: Any) -> None:
     command.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of a study: its answers; the same command goes on after a kill"
     )
+    command.add_argument("--batch", type=int, default=1, metavar="N", help="questions asked at once (%(default)s)")
     command.add_argument("--ray", metavar="ADDRESS", help="share a study among workers of a Ray cluster, or 'local'")
     command.add_argument("--workers", type=int, metavar="N", help="of --ray, each with a model of its own (2)")
     add_options(command, keep="100%")
@@ -40,6 +41,8 @@ def add_evaluate(commands: Any) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     if options.scenes < 1:
         raise InputError(f"The number of scenes is {options.scenes}; give at least 1.")
+    if options.batch < 1:
+        raise InputError(f"The number of questions at once is {options.batch}; give at least 1.")
     examples, report, readable = _examples(options), _accuracy, _readable
     if options.out:
         report, readable = _study, _readable_study
@@ -68,7 +71,7 @@ def _accuracy(options: argparse.Namespace, examples: Any) -> dict[str, Any]:
 
     settings = settings_of(options)
     model, processor = model_of(options)
-    report = accuracy(model, processor, examples, settings, progress=_progress)
+    report = accuracy(model, processor, examples, settings, batch=options.batch, progress=_progress)
     asked = {name: getattr(options, name) for name in ("set", "model", "quantization", "keep", "method", "mass")}
     return asked | report | {"skipped": getattr(examples, "skipped", [])}
 
@@ -102,14 +105,13 @@ def _crew(options: argparse.Namespace) -> Iterator[Any]:
     if options.ray:
         from resprune.evaluate import ray_crew
 
-        with ray_crew(
-            options.ray, 2 if options.workers is None else options.workers, options.model, options.quantization
-        ) as crew:
+        workers = 2 if options.workers is None else options.workers
+        with ray_crew(options.ray, workers, options.model, options.quantization, options.batch) as crew:
             yield crew
     else:
         from resprune.evaluate import Ranks
 
-        yield Ranks(partial(model_of, options))
+        yield Ranks(partial(model_of, options), options.batch)
 
 
 def _launched_with_others() -> bool:

@@ -17,6 +17,9 @@ def add_serve(commands: Any) -> None:
         description=f"{text[0].upper()}{text[1:]}. --keep, --method and --mass hold where a request does not say.",
     )
     command.add_argument("--replicas", type=int, default=1, metavar="N", help="copies of the model (%(default)s)")
+    command.add_argument(
+        "--batch", type=int, default=8, metavar="N", help="questions that each answers at once (%(default)s)"
+    )
     command.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen at (%(default)s)")
     command.add_argument("--port", type=int, default=8000, metavar="P", help="(%(default)s)")
     command.add_argument("--ray", default="local", metavar="ADDRESS", help="of a Ray cluster (%(default)s)")
@@ -31,6 +34,8 @@ def _serve(options: argparse.Namespace) -> None:
     settings = settings_of(options)
     if options.replicas < 1:
         raise InputError(f"The number of replicas is {options.replicas}; give at least 1.")
+    if options.batch < 1:
+        raise InputError(f"The number of questions at once is {options.batch}; give at least 1.")
     check_free(options.host, options.port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with connected(options.ray, options.replicas) as share:
@@ -44,6 +49,7 @@ def _serve(options: argparse.Namespace) -> None:
             settings,
             share,
             replicas=options.replicas,
+            batch=options.batch,
             address=options.ray,
             host=options.host,
             port=options.port,

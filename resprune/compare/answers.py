@@ -71,7 +71,9 @@ class Update:
         answer: with the stage ``"done"``.
         prune: what was kept, from the end of selection on; the stage ``"select"`` comes once without, once with it.
         token_ids: of the answer, with the stage ``"done"``.
-        encoded: the question, encoded, with the stage ``"done"``: for whoever wants to know more than the answer.
+        encoded: the question, encoded, with the stage ``"done"``: for whoever wants to know more than the answer;
+            ``None`` of one that was answered together with others.
+        prompt_tokens: that the language model read, with the stage ``"done"``.
     """
 
     side: Side
@@ -81,3 +83,4 @@ class Update:
     prune: PruneResult | None = None
     token_ids: tuple[int, ...] = ()
     encoded: EncodedQuestion | None = None
+    prompt_tokens: int = 0

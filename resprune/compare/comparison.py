@@ -149,7 +149,8 @@ def _side(
         yield Update(side, "stopped", text, prune=prune)
         return False
     said = _answer(model, encoded, settings, prune, generation, text)
-    yield Update(side, "done", text, said, prune, tuple(generation.token_ids), encoded)
+    read = encoded.inputs["input_ids"].shape[1] - (said.tokens_total - said.tokens_kept)
+    yield Update(side, "done", text, said, prune, tuple(generation.token_ids), encoded, read)
     return True
 
 

@@ -1,5 +1,6 @@
 """A question about a picture, encoded once and ready for any number of answers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,12 +47,7 @@ class EncodedQuestion:
         device = device_of(model)
         start = now_ms(device)
         inputs = build_inputs(processor, opened.image, question).to(device, dtype=model.dtype)
-        room = model.config.get_text_config().max_position_embeddings
-        if (length := inputs["input_ids"].shape[1]) + max_new_tokens > room:
-            raise InputError(
-                f"The picture and the question take {length} tokens and the answer up to {max_new_tokens}, but the "
-                f"model has room for {room}; shorten the question."
-            )
+        check_room(model, inputs, max_new_tokens)
         try:
             output = encode(model, inputs)
         except Exception as error:
@@ -68,4 +64,18 @@ class EncodedQuestion:
             features=features[patches.to(features.device)],
             ms=ms,
             notes=opened.notes,
+        )
+
+
+def check_room(model: PreTrainedModel, inputs: Mapping[str, Any], max_new_tokens: int) -> None:
+    """Refuse a prompt, or an answer of ``max_new_tokens`` to it, that is too long.
+
+    Raises:
+        InputError: if it is.
+    """
+    room = model.config.get_text_config().max_position_embeddings
+    if (length := inputs["input_ids"].shape[1]) + max_new_tokens > room:
+        raise InputError(
+            f"The picture and the question take {length} tokens and the answer up to {max_new_tokens}, but the "
+            f"model has room for {room}; shorten the question."
         )

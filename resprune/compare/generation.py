@@ -84,7 +84,7 @@ class Generation:
             yield shown
         if (whole := complete(self._tokenizer, tokens).strip()) != shown:
             yield whole
-        self.cut_off = len(tokens) == self._max_new_tokens and tokens[-1] not in _ends(self._model)
+        self.cut_off = len(tokens) == self._max_new_tokens and tokens[-1] not in ends_of(self._model)
 
     def _run(self, generate: Callable[..., Any], inputs: Mapping[str, Any], stop: Event) -> None:
         device = device_of(self._model)
@@ -141,7 +141,7 @@ class AnyOf(StoppingCriteria):
         return torch.full((len(input_ids),), done, dtype=torch.bool, device=input_ids.device)
 
 
-def _ends(model: PreTrainedModel) -> list[int]:
+def ends_of(model: PreTrainedModel) -> list[int]:
     """Tokens that end a text."""
     ends = model.generation_config.eos_token_id
     return ends if isinstance(ends, list) else [] if ends is None else [ends]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -20,6 +21,7 @@ def accuracy(
     settings: Settings | None = None,
     *,
     max_new_tokens: int = 64,
+    batch: int = 1,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict:
     """Ask every question, decode greedily, and compare with the accepted answers.
@@ -30,6 +32,7 @@ def accuracy(
         examples: those of one picture in a row share its encoding.
         settings: of pruning; ``None`` keeps every token.
         max_new_tokens: at most, an answer.
+        batch: questions that are asked at once.
         progress: called with the number of questions done.
 
     Returns:
@@ -41,10 +44,13 @@ def accuracy(
     """
     right: dict[str, list[bool]] = {}
     replies = Replies(model, processor, max_new_tokens)
-    for done, example in enumerate(examples, 1):
-        accepted = {normalised(answer) for answer in example.answers}
-        right.setdefault(example.kind, []).append(normalised(replies.to(example, settings).text) in accepted)
-        progress(done)
+    done, left = 0, iter(examples)
+    while some := list(islice(left, batch)):
+        for example, reply in zip(some, replies.to_all([(one, settings) for one in some]), strict=True):
+            accepted = {normalised(answer) for answer in example.answers}
+            right.setdefault(example.kind, []).append(normalised(reply.text) in accepted)
+            done += 1
+            progress(done)
     if not right:
         raise InputError("The question set holds no question that can be asked.")
     total = [hit for hits in right.values() for hit in hits]

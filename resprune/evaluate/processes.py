@@ -34,12 +34,13 @@ class Ranks:
 
     Args:
         load: gives the model, on the device of this process and of the ``dtype`` given, and its processor.
+        batch: questions that are asked at once.
 
     Attributes:
         weights: of the model, see :func:`resprune.evaluate.weights_of`.
     """
 
-    def __init__(self, load: Callable[..., tuple[Any, Any]]) -> None:
+    def __init__(self, load: Callable[..., tuple[Any, Any]], batch: int = 1) -> None:
         self.rank, self.count = launched()
         self.wait: Callable[[], None] = lambda: None
         how = {}
@@ -50,7 +51,7 @@ class Ranks:
             self.wait = state.wait_for_everyone
             (how["dtype"],) = broadcast_object_list([default_dtype(state.device)])
         model, processor = load(**how)
-        self._replies, self.weights = Replies(model, processor), weights_of(model)
+        self._replies, self.weights, self._batch = Replies(model, processor), weights_of(model), batch
 
     @property
     def reports(self) -> bool:
@@ -81,6 +82,8 @@ class Ranks:
         if not mine and scenes:  # more processes than pictures
             rows = folder.rows()
         else:
-            rows = run(self._replies, examples, tries, folder, progress, lambda example: example.scene in mine)
+            rows = run(
+                self._replies, examples, tries, folder, progress, lambda example: example.scene in mine, self._batch
+            )
         self.wait()
         return folder.gathered() if self.reports else rows

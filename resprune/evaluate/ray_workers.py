@@ -21,10 +21,10 @@ TRIES = 3  # of a picture whose workers die; Ray would go on for ever
 
 
 @contextmanager
-def ray_crew(address: str, workers: int, model: str, quantization: str | None) -> Iterator["RayCrew"]:
+def ray_crew(address: str, workers: int, model: str, quantization: str | None, batch: int = 1) -> Iterator["RayCrew"]:
     """Workers on a cluster, see :func:`resprune.cluster.connected`, whose errors this has too."""
     with connected(address, workers) as share:
-        yield RayCrew(workers, share, model, quantization)
+        yield RayCrew(workers, share, model, quantization, batch=batch)
 
 
 class RayCrew:
@@ -36,6 +36,7 @@ class RayCrew:
         model: see :func:`resprune.models.load`; each machine must be able to read it.
         quantization: of the model.
         dtype: of the model, ``None`` leaves it to one of the machines.
+        batch: questions about a picture that a worker asks at once.
 
     Attributes:
         weights: of the model, see :func:`resprune.evaluate.weights_of`.
@@ -47,11 +48,17 @@ class RayCrew:
     reports = True
 
     def __init__(
-        self, workers: int, share: Share, model: str, quantization: str | None, dtype: torch.dtype | None = None
+        self,
+        workers: int,
+        share: Share,
+        model: str,
+        quantization: str | None,
+        dtype: torch.dtype | None = None,
+        batch: int = 1,
     ) -> None:
         import ray
 
-        self._workers, self._share = workers, share
+        self._workers, self._share, self._batch = workers, share, batch
         with _explained():
             self.weights, dtype = ray.get(ray.remote(**share.as_dict())(_probe).remote(model, quantization, dtype))
         self._model = (model, quantization, dtype)
@@ -96,7 +103,7 @@ class RayCrew:
         questions = ray.data.from_items(scenes, override_num_blocks=len(scenes))
         answers = questions.map_batches(
             _Worker,
-            fn_constructor_args=(*self._model, self.weights, _tries()),
+            fn_constructor_args=(*self._model, self.weights, _tries(), self._batch),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=self._workers, max_tasks_in_flight_per_actor=2),
             **self._share.as_dict(),
@@ -123,11 +130,13 @@ def _tries() -> Any:
 class _Worker:
     """Answers the questions about a picture."""
 
-    def __init__(self, model: str, quantization: str | None, dtype: torch.dtype, weights: str, tries: Any) -> None:
+    def __init__(
+        self, model: str, quantization: str | None, dtype: torch.dtype, weights: str, tries: Any, batch: int
+    ) -> None:
         loaded, processor = load(model, quantization=quantization, dtype=dtype)
         if weights_of(loaded) != weights:
             raise InputError(f"The model {model!r} has other weights on other machines; give all the same.")
-        self._replies, self._tries = Replies(loaded, processor), tries
+        self._replies, self._tries, self._batch = Replies(loaded, processor), tries, batch
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         import ray
@@ -138,8 +147,8 @@ class _Worker:
             picture = questions[0][1].scene
             if ray.get(self._tries.begin.remote(picture)) > TRIES:
                 raise InputError(f"Picture {picture} has ended {TRIES} workers, perhaps for want of memory.")
-            for number, example, tries in questions:
-                rows += answered(number, example, tries, self._replies)
+            for new in answered(questions, self._replies, self._batch):
+                rows += new
         return {"rows": [pickle.dumps(rows)]}
 
 

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from resprune.errors import InputError
 from resprune.evaluate.accuracy import normalised
 from resprune.evaluate.examples import Example
-from resprune.evaluate.replies import Replies
+from resprune.evaluate.replies import Replies, Reply
 from resprune.settings import Keep, Settings
 
 FULL = "full"
@@ -155,6 +156,7 @@ def run(
     folder: Folder,
     progress: Callable[[int], None] = lambda done: None,
     mine: Callable[[Example], bool] = lambda example: True,
+    batch: int = 1,
 ) -> list[dict[str, Any]]:
     """Ask every question in every way, but for what ``folder`` holds already.
 
@@ -165,6 +167,7 @@ def run(
         folder: where each row goes as soon as it is known.
         progress: called with the number of rows that are there.
         mine: whether a question is to be asked here, where others ask the rest.
+        batch: questions that are asked at once.
 
     Returns:
         All rows: ``question`` (its number), ``scene``, ``kind``, ``method``, ``keep``, ``seed``, ``answer``, ``right``,
@@ -174,11 +177,11 @@ def run(
         InputError: if there is no question.
     """
     rows = folder.rows()
-    for number, example, left in unasked(examples, tries, rows):
-        for row in answered(number, example, left, replies) if mine(example) else ():
-            folder.add([row])
-            rows.append(row)
-            progress(len(rows))
+    left = (entry for entry in unasked(examples, tries, rows) if mine(entry[1]))
+    for new in answered(left, replies, batch):
+        folder.add(new)
+        rows += new
+        progress(len(rows))
     if not rows:
         raise InputError("The question set holds no question that can be asked.")
     return rows
@@ -194,20 +197,41 @@ def unasked(
             yield number, example, left
 
 
-def answered(number: int, example: Example, tries: Iterable[Way], replies: Replies) -> Iterator[dict[str, Any]]:
-    """The row of each way to answer a question, see :func:`run`."""
-    accepted = {normalised(answer) for answer in example.answers}
-    for way in tries:
-        reply = replies.to(example, way.settings)
-        name, keep, seed = way.key
-        yield {
-            "question": number,
-            "scene": example.scene,
-            "kind": example.kind,
-            "method": name,
-            "keep": keep,
-            "seed": seed,
-            "answer": reply.text,
-            "right": normalised(reply.text) in accepted,
-            **{key: value for key, value in asdict(reply).items() if key != "text"},
-        }
+def answered(
+    asked: Iterable[tuple[int, Example, Sequence[Way]]], replies: Replies, batch: int = 1
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of questions in the ways that are left, see :func:`run`, as they are answered, ``batch`` at once.
+
+    Each question is asked in all its ways before the next; with a batch, as many questions are asked in one way before
+    the next way, since prompts of about one length waste the least.
+    """
+    for questions in in_pieces(asked, batch):
+        entries = [(way, number, example) for number, example, left in questions for way in left]
+        if batch > 1:
+            places = {way.key: place for place, way in enumerate(way for *_, left in questions for way in left)}
+            entries.sort(key=lambda entry: places[entry[0].key])
+        for some in in_pieces(entries, batch):
+            found = replies.to_all([(example, way.settings) for way, _, example in some])
+            yield [_row(*entry, reply) for entry, reply in zip(some, found, strict=True)]
+
+
+def in_pieces(values: Iterable[Any], length: int) -> Iterator[list[Any]]:
+    """Lists of ``length`` values, the last one perhaps shorter."""
+    left = iter(values)
+    while piece := list(islice(left, length)):
+        yield piece
+
+
+def _row(way: Way, number: int, example: Example, reply: Reply) -> dict[str, Any]:
+    name, keep, seed = way.key
+    return {
+        "question": number,
+        "scene": example.scene,
+        "kind": example.kind,
+        "method": name,
+        "keep": keep,
+        "seed": seed,
+        "answer": reply.text,
+        "right": normalised(reply.text) in {normalised(answer) for answer in example.answers},
+        **{key: value for key, value in asdict(reply).items() if key != "text"},
+    }

@@ -1,6 +1,6 @@
 """One call of generate: encode, choose, shorten the prompt, keep positions, carry mass, remember the cache."""
 
-from resprune.seam.encoding import Images, encode
+from resprune.seam.encoding import Images, encode, joined
 from resprune.seam.fastv import generate_inside
 from resprune.seam.mass_attention import carried
 from resprune.seam.request import prepare, remember
@@ -12,6 +12,7 @@ __all__ = [
     "carried",
     "encode",
     "generate_inside",
+    "joined",
     "prepare",
     "remember",
 ]

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import gcd
 from typing import Any
 
@@ -43,6 +44,17 @@ def encode(model: PreTrainedModel, inputs: Mapping[str, Any]) -> ModelOutput:
     pooled = output.pooler_output
     made = _output(pooled if isinstance(pooled, torch.Tensor) else list(pooled), _deepstack(output), type(output))
     made.saliency = saliency
+    return made
+
+
+def joined(outputs: Sequence[ModelOutput]) -> ModelOutput:
+    """Several outputs of :func:`encode`, of one model, as one of all their images: as if they were encoded at once."""
+    pooled = [output.pooler_output for output in outputs]
+    stacked = isinstance(pooled[0], torch.Tensor)
+    pieces = torch.cat(pooled) if stacked else [piece for each in pooled for piece in each]
+    layers = [list(chain.from_iterable(layer)) for layer in zip(*map(_deepstack, outputs), strict=True)]
+    made = _output(pieces, layers, type(outputs[0]))
+    made.saliency = [one for output in outputs for one in getattr(output, "saliency", [])]
     return made
 
 

@@ -1,5 +1,6 @@
 """One call of ``generate``: choose the visual tokens of its images, and write the call to make instead."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,14 +61,39 @@ class Request:
 
 
 def prepare(
-    model: PreTrainedModel, processor: ProcessorMixin, settings: Settings, call: dict[str, Any]
+    model: PreTrainedModel, processor: ProcessorMixin, settings: Settings | Sequence[Settings], call: dict[str, Any]
 ) -> Request | None:
     """The request to make instead of ``call``; ``None`` where it is to be left alone.
 
+    Args:
+        model: of a supported family.
+        processor: of the model.
+        settings: of all rows of the batch, or one for each.
+        call: arguments of ``generate``.
+
     Raises:
-        InputError: if it asks for what cannot be done with a shortened prompt, or its images do not fit its prompts.
+        InputError: if it asks for what cannot be done with a shortened prompt, its images do not fit its prompts, or
+            the settings do not fit its rows.
     """
-    return _request(model, processor, settings, call) if concerns_us(model, call) else None
+    if not concerns_us(model, call):
+        return None
+    return _request(model, processor, by_row(settings, len(call["input_ids"])), call)
+
+
+def by_row(settings: Settings | Sequence[Settings], rows: int) -> list[Settings]:
+    """The settings of each row of a batch.
+
+    Raises:
+        InputError: if they are not as many as the rows, or some row's tokens would leave inside the model.
+    """
+    each = [settings] * rows if isinstance(settings, Settings) else list(settings)
+    if not all(isinstance(one, Settings) for one in each):
+        raise InputError("The settings of a call are of another type; give resprune.Settings, one for each prompt.")
+    if len(each) != rows:
+        raise InputError(f"There are {len(each)} settings for {rows} prompts; give one for all, or one for each.")
+    if inside := [one.method.name for one in each if one.method.inside]:
+        raise InputError(f"The method {inside[0]!r} cannot share a call with other settings; ask it by itself.")
+    return each
 
 
 def remember(request: Request, output: ModelOutput | torch.Tensor) -> None:
@@ -111,7 +137,9 @@ def earlier_prompt(call: dict[str, Any]) -> Cached | None:
 
 
 @torch.no_grad()
-def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settings, call: dict[str, Any]) -> Request:
+def _request(
+    model: PreTrainedModel, processor: ProcessorMixin, settings: list[Settings], call: dict[str, Any]
+) -> Request:
     ids, earlier, cached = call["input_ids"], earlier_prompt(call), _in_cache(call)
     mask, filler = mask_and_filler(model, call)
     # A call that goes on from a cache may give the new tokens only, beside the mask of all.
@@ -132,31 +160,35 @@ def _request(model: PreTrainedModel, processor: ProcessorMixin, settings: Settin
     own = _Prompt(own_ids, own_mask, start, model.config.image_token_id)
     images = None if output is None else Images.of(model, output, {**call, **told, "input_ids": own_ids[:, start:]})
     rows = rows_of(own.is_image.sum(dim=1).tolist(), [len(tokens) for tokens in images.features] if images else [])
-    if images and settings.boxes:
-        check_whole(processor, own_ids)
-    asked = {row: Words.of(model, processor, own_ids[row], settings.method) for row in set(rows)}
+    if with_boxes := sorted({row for row in rows if settings[row].boxes}):
+        check_whole(processor, own_ids[with_boxes])
+    asked = {row: Words.of(model, processor, own_ids[row], settings[row].method) for row in set(rows)}
     candidates = zip(images.features, images.coords, images.saliency, rows, strict=True) if images else []
-    asked_of = [Image(*image, asked[row], settings) for *image, row in candidates]
+    asked_of = [Image(*image, asked[row], settings[row]) for *image, row in candidates]
     chosen = prune(asked_of, SharedSpan(whole, len(asked_of)), processor, model)
     chosen = own.written(chosen)
     mass, dropped, stay = own.outcome(chosen, rows)
     shortened = shorten(sent(own_mask, mass.device), dropped, stay, cached, force_padding=_needs_mask(model, call))
-    bias = _bias(mass, shortened, cached.shape[1], earlier) if _carries(settings, earlier, chosen) else None
+    bias = _bias(mass, shortened, cached.shape[1], earlier) if _carries(earlier, chosen) else None
 
     positions = call.get("position_ids")
     if positions is None:
         known = None if earlier is None else earlier.positions.cpu()
         told["input_ids"] = own_ids[:, -ids.shape[1] :]
         positions = positions_of(model, own_ids, own_mask, start, known, {**call, **told})
-    if settings.positions == "sequential" and stay is not None:
-        positions = (shortened.sent().cumsum(dim=1) - 1).clamp_min(0).expand_as(positions)
-    there = shortened.to(ids.device)
+    positions, there = sent(positions, ids.device), shortened.to(ids.device)
+    placed = zip(rows, chosen, strict=True)
+    shorter = {row for row, image in placed if image.result.tokens_kept < image.result.tokens_total}
+    closed = [row in shorter and one.positions == "sequential" for row, one in enumerate(settings)]
+    if any(closed):
+        counted = (there.sent().cumsum(dim=1) - 1).clamp_min(0)
+        positions = torch.where(sent(torch.tensor(closed, device="cpu")[:, None], ids.device), counted, positions)
     sent_ids = there.take(full, filler)
     if ids.shape[1] < full.shape[1]:
         sent_ids = sent_ids[:, cached.shape[1] :]
     prompt = CallersPrompt(ids, sent_ids.shape[1])
     new = {name: value for name, value in call.items() if name != "pixel_values"} | prompt.translate(model, call)
-    new |= {"input_ids": sent_ids, "position_ids": there.take(sent(positions, ids.device), 0)}
+    new |= {"input_ids": sent_ids, "position_ids": there.take(positions, 0)}
     new |= {"attention_mask": there.take(mask, 0)}
     for name in _ALIGNED:
         if (values := call.get(name)) is not None:
@@ -230,10 +262,12 @@ class _Prompt:
         return mass, mass == 0, [sum(both) for both in zip(text, self.kept(images, rows), strict=True)]
 
 
-def _carries(settings: Settings, earlier: Cached | None, chosen: list[Pruned]) -> bool:
+def _carries(earlier: Cached | None, chosen: list[Pruned]) -> bool:
     """Whether any column of a call stands for others as well: one of its own images, or of the cache."""
-    dropped = any(image.result.tokens_kept < image.result.tokens_total for image in chosen)
-    return (settings.mass and dropped) or (earlier is not None and earlier.bias is not None)
+    carried = any(
+        image.result.weights is not None and image.result.tokens_kept < image.result.tokens_total for image in chosen
+    )
+    return carried or (earlier is not None and earlier.bias is not None)
 
 
 def _bias(mass: torch.Tensor, shortened: Shortened, cached: int, earlier: Cached | None) -> torch.Tensor:

@@ -91,7 +91,9 @@ class Gateway:
 
     async def _pieces(self, chat: Chat) -> AsyncIterator[dict[str, Any]]:
         try:
-            async with aclosing(survived(lambda: pieces_of(self._replicas.answer.remote(chat)), LOST)) as pieces:
+            async with aclosing(
+                survived(lambda: pieces_of(self._replicas.answer.remote(chat)), LOST, chat.stream)
+            ) as pieces:
                 async for piece in pieces:
                     if "refused" in piece:
                         raise Refusal(piece["refused"])

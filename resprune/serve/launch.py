@@ -21,6 +21,7 @@ def launch(
     share: Share,
     *,
     replicas: int,
+    batch: int,
     address: str,
     host: str,
     port: int,
@@ -33,6 +34,7 @@ def launch(
         settings: of pruning, where a request does not say.
         share: what each replica takes of the cluster, which is connected.
         replicas: copies of the model.
+        batch: questions that each answers at once, at most.
         address: of the cluster, ``"local"`` for one of our own.
         host, port: where to listen.
 
@@ -47,7 +49,8 @@ def launch(
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     deployed = serve.deployment(
         num_replicas=replicas,
-        max_ongoing_requests=1,
+        # Those of the next batch wait where it will be made; a single question waits for whichever replica is free.
+        max_ongoing_requests=2 * batch if batch > 1 else 1,
         max_queued_requests=MOST_WAITING,
         ray_actor_options=share.as_dict(),
         health_check_period_s=2,
@@ -59,7 +62,7 @@ def launch(
             http_options={"host": host, "port": port},
             logging_config={"log_level": "ERROR", "enable_access_log": False},
         )
-        bound = deployed.bind(model, quantization, dtype_for(share))
+        bound = deployed.bind(model, quantization, dtype_for(share), batch)
         serve.run(Gateway.bind(bound, model, settings), name=NAME)
     except RuntimeError as error:
         raise InputError(f"The endpoint cannot be started ({_reason(error)}).") from error

@@ -10,7 +10,7 @@ class Diverged(Exception):
 
 
 async def survived(
-    begin: Callable[[], AsyncIterator[dict[str, Any]]], lost: tuple[type[Exception], ...]
+    begin: Callable[[], AsyncIterator[dict[str, Any]]], lost: tuple[type[Exception], ...], streamed: bool = True
 ) -> AsyncIterator[dict[str, Any]]:
     """The pieces of an answer, begun again at most once.
 
@@ -20,6 +20,7 @@ async def survived(
     Args:
         begin: starts the answer, see :meth:`resprune.serve.replica.Replica.answer`.
         lost: errors that say that the replica is gone.
+        streamed: whether whoever asked is sent each piece; else the whole answer counts alone, and cannot differ.
 
     Yields:
         What ``begin`` does, with ``new``, the text that no earlier piece had, in each; ``retried``, 0 or 1, at the end.
@@ -34,7 +35,7 @@ async def survived(
             async with aclosing(begin()) as pieces:
                 async for piece in pieces:
                     text, end = piece.get("text", ""), "finish_reason" in piece
-                    if end and not text.startswith(sent):
+                    if streamed and end and not text.startswith(sent):
                         raise Diverged
                     # Where a tokenizer changes what it said a token before, nothing is sent until that is settled.
                     new = text[len(sent) :] if text.startswith(sent) else ""

@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from tiny import tiny_llava
 from transformers import LlavaForConditionalGeneration
 
-from benchmarks import latency, overhead
+from benchmarks import latency, overhead, serving
 
 SMALL = (12, (6, 3), ("llama", 64, 128, 4, 4, 2))
 
@@ -47,3 +48,19 @@ def test_what_the_library_adds_on_the_host_is_timed():
     assert {name: len(ms) for name, ms in times.items()} == {"choice": 2, "own work": 2}
     assert all(ms > 0 for ms in times["choice"])
     assert LlavaForConditionalGeneration.generate is plain
+
+
+def test_serving_asks_all_its_questions_in_each_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(serving, "load", lambda name: tiny_llava(grid=4))
+    out = tmp_path / "serving.json"
+    sizes = "--direct --clients 1 3 --batch 1 3 --questions 6 --tokens 3 --rounds 2 --out"
+    monkeypatch.setattr("sys.argv", ["serving", *sizes.split(), str(out)])
+    asked, ask = [], serving.Batches.ask
+    monkeypatch.setattr(serving.Batches, "ask", lambda self, *given: asked.append(self.most) or ask(self, *given))
+    serving.main()
+    report = json.loads(out.read_text())
+    assert report["over"] == "no network" and report["processor"]
+    assert [(row["clients"], row["at_once"]) for row in report["rows"]] == [(1, "1"), (1, "3"), (3, "1"), (3, "3")]
+    assert all(0 < row["per_second"]["min"] <= row["per_second"]["median"] for row in report["rows"])
+    assert {most: asked.count(most) for most in (1, 3)} == dict.fromkeys((1, 3), 16 + 2 * 2 * 6)
+    assert "| clients | questions at once |" in capsys.readouterr().out

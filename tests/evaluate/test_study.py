@@ -7,14 +7,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from tiny import tiny_llava
 
 from resprune.commands.evaluate import _readable_study
 from resprune.errors import InputError
+from resprune.evaluate import replies as replies_module
 from resprune.evaluate.examples import Example
 from resprune.evaluate.replies import Replies, Reply
+from resprune.evaluate.sets import emoji_test
 from resprune.evaluate.statistics import compared
-from resprune.evaluate.study import FULL, ROWS, Folder, Way, run, ways
+from resprune.evaluate.study import FULL, ROWS, Folder, Way, answered, key_of, run, ways
 from resprune.models.loading import load
 from resprune.settings import Settings
 
@@ -41,6 +45,9 @@ class Fake:
         if settings is None:
             return Reply(f" {example.answers[0]}", 576, 0.0, 9.0)
         return Reply("No." if settings.method.name == "divprune" else "Yes.", settings.keep, 1.0, 3.0)
+
+    def to_all(self, asked: list[tuple[Example, Settings | None]]) -> list[Reply]:
+        return [self.to(*one) for one in asked]
 
 
 def rows_of(folder: Path) -> Iterator[tuple]:
@@ -167,7 +174,6 @@ def test_chances_are_corrected_for_their_number() -> None:
 
 def test_a_real_model_is_asked_once_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     from resprune.evaluate import replies as module
-    from resprune.evaluate.sets import emoji_test
 
     model, processor = load("bundled")
     encodings = []
@@ -181,6 +187,38 @@ def test_a_real_model_is_asked_once_a_picture(monkeypatch: pytest.MonkeyPatch) -
     assert all(s.text.strip() in ("Yes.", "No.") and s.prefill_ms > 0 for s in said)
     assert said[0].select_ms == 0 < said[1].select_ms
     assert not hasattr(model, "resprune")
+
+
+def test_in_batches_the_answers_are_the_same() -> None:
+    """With prompts of all lengths in one batch, FastV by itself, and pictures that are shared, on the bundled model."""
+    model, processor = load("bundled", dtype=torch.float32)
+    tries = ways(["resprune+mass", "divprune", "fastv"], [48], 1)
+    asked = [(number, example, tries) for number, example in enumerate(list(emoji_test(2))[::6])]
+    assert len({example.scene for _, example, _ in asked}) == 2 < len(asked)
+    one, many = (
+        {key_of(row): row for rows in answered(asked, Replies(model, processor), batch) for row in rows}
+        for batch in (1, 3)
+    )
+    assert one.keys() == many.keys() and len(one) == len(asked) * len(tries)
+    for key, row in one.items():
+        assert {name: value for name, value in many[key].items() if not name.endswith("_ms")} == {
+            name: value for name, value in row.items() if not name.endswith("_ms")
+        }
+    assert not hasattr(model, "resprune")
+
+
+def test_a_batch_is_one_run_and_a_picture_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, processor = tiny_llava(grid=4)
+    sizes, asking = [], Replies(model, processor, 3)
+    encode = replies_module.encode
+    monkeypatch.setattr(replies_module, "encode", lambda *given: sizes.append(0) or encode(*given))
+    model.get_decoder().register_forward_pre_hook(
+        lambda _, __, given: sizes.append(len(given["inputs_embeds"])), with_kwargs=True
+    )
+    asked = [(example, way) for example in examples(2) for way in (None, Settings(4), Settings(4, method="fastv"))]
+    found = asking.to_all(asked)
+    assert sizes == [0, 0, *[8] * 3, *[1] * 3 * 4]  # two pictures, one batch, four by themselves
+    assert [reply.kept for reply in found] == [16, 4, 16] * 4
 
 
 def test_the_command_refuses_lists_without_a_folder(capsys: pytest.CaptureFixture) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,20 +68,27 @@ def said(file: bytes, question: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("serve")
-    model = save_tiny(folder / "model")
+@contextmanager
+def endpoint(folder: Path, model: str, *options: str, kind: type[Server] = Server) -> Iterator[Server]:
+    """Two replicas, on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = folder / "log"
-    with started("serve", "--model", model, "--replicas", "2", "--port", str(port), log=log) as process:
+    arguments = ("--model", model, "--replicas", "2", "--port", str(port), *options)
+    with started("serve", *arguments, log=log) as process:
         deadline = time.monotonic() + 400
         while "answers as" not in log.read_text():
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-        yield Server(process, port, model, folder)
+        yield kind(process, port, model, folder)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("serve")
+    with endpoint(folder, save_tiny(folder / "model"), "--batch", "1") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -238,4 +246,5 @@ def refused(*arguments: str) -> str:
 
 def test_what_cannot_be_started_is_said(server: Server) -> None:
     assert "give at least 1" in refused("--replicas", "0")
+    assert "questions at once is 0; give at least 1" in refused("--batch", "0")
     assert "another --port" in refused("--port", str(server.client.base_url.port))

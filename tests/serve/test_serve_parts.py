@@ -242,7 +242,7 @@ class Gone(Exception):
     pass
 
 
-def ask(*attempts: list[Any]) -> list[dict[str, Any]]:
+def ask(*attempts: list[Any], streamed: bool = True) -> list[dict[str, Any]]:
     """The pieces that come of attempts, of which each is the texts so far, ``"."`` the end, or an error."""
     left = list(attempts)
 
@@ -256,7 +256,7 @@ def ask(*attempts: list[Any]) -> list[dict[str, Any]]:
             yield {"text": said} | ({"finish_reason": "stop"} if end else {})
 
     async def collected() -> list[dict[str, Any]]:
-        return [piece async for piece in survived(begin, (Gone,))]
+        return [piece async for piece in survived(begin, (Gone,), streamed)]
 
     return asyncio.run(collected())
 
@@ -283,6 +283,11 @@ def test_a_second_death_is_an_error() -> None:
 def test_another_answer_is_never_mixed_with_the_first() -> None:
     with pytest.raises(Diverged):
         ask(["a", "ab", Gone()], ["a", "ax", "axe."])
+
+
+def test_an_answer_of_which_nothing_was_sent_is_the_second_one() -> None:
+    """In another batch it may be rounded to another word."""
+    assert ask(["a", "ab", Gone()], ["a", "ax", "axe."], streamed=False)[-1]["text"] == "axe."
 
 
 def test_a_text_that_a_tokenizer_takes_back_is_sent_once_it_is_settled() -> None:

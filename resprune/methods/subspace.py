@@ -8,7 +8,7 @@ import torch
 
 from resprune.methods.base import Method
 from resprune.methods.tokens import VisualTokens
-from resprune.selection import Selection, select_all
+from resprune.selection import Selection, select, select_all
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,12 @@ class Expansion(Method):
         raise NotImplementedError(f"{type(self).__name__} has no weighed().")
 
     def select(self, tokens: VisualTokens, k: int) -> Selection:
-        return self.select_all([tokens], [k])[0]
+        products, weights = self.weighed(tokens)
+        return select(products, k, weights, first=tokens.first)
 
     def select_all(self, images: Sequence[VisualTokens], budgets: Sequence[int]) -> list[Selection]:
+        if len(images) == 1 or type(self).select is not Expansion.select:  # a method of others may choose otherwise
+            return super().select_all(images, budgets)
         products, weights = zip(*map(self.weighed, images), strict=True)
         return select_all(products, budgets, weights, [tokens.first for tokens in images])
 

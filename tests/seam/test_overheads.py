@@ -95,6 +95,10 @@ class TestWaits:
             # The kernel itself needs a card or an interpreter: what it would give comes without a wait.
             monkeypatch.setattr("resprune.seam.prune.serves", lambda device: device.type == "meta")
             monkeypatch.setattr("resprune.methods.subspace.select_all", self.chosen_there)
+            monkeypatch.setattr(
+                "resprune.methods.subspace.select",
+                lambda gram, k, weights, first: self.chosen_there([gram], [k], [weights], [first])[0],
+            )
         if hasattr(model.base_model, "rope_deltas"):
             monkeypatch.setattr(model.base_model, "rope_deltas", None)
         with accelerator() as notes:

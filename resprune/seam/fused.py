@@ -34,10 +34,15 @@ class Fused:
     def takes(self, states: States, mask: torch.Tensor) -> bool:
         """Whether there is a kernel for these; else they go through ``scaled_dot_product_attention``."""
         query, key, _ = states
+        if torch.compiler.is_compiling():
+            return False  # what is asked of PyTorch here would break the graph in each layer
         if query.device.type not in _KERNELS or (torch.is_grad_enabled() and query.requires_grad):
             return False
-        if query.shape[1] != key.shape[1] and len(query) > 1 and mask.shape[2] > 1:
-            return False  # a batch of matrices would have to be copied for each head of the keys
+        if query.shape[1] != key.shape[1]:
+            if len(query) > 1 and mask.shape[2] > 1:
+                return False  # a batch of matrices would have to be copied for each head of the keys
+            if query.shape[2] == 1 and query.device.type == "cpu":
+                return False  # transformers gives heads that share keys to the kernel as queries: they are read once
         kind = tuple((tensor.device, tensor.dtype, tensor.shape[1], tensor.shape[3]) for tensor in states)
         kind += (mask.dtype, mask.shape[2] == 1, query.shape[2] == 1, len(query) == 1)
         if kind not in self._taken:
@@ -51,8 +56,8 @@ class Fused:
         causal = queries > 1 and mask.shape[2] == 1
         folded, mask = self._folded(states, mask)
         found = _KERNELS[mask.device.type](folded, mask, scale, causal)
-        # For one query, or where no heads share, this is the order in which kernels write.
-        return found.unflatten(0, (batch, -1)).permute(0, 3, 1, 2, 4).reshape(batch, queries, heads, -1)
+        # Kernels write in this order, so that nothing is copied for one query, or where no heads share.
+        return found.unflatten(0, (batch, -1)).permute(0, 3, 1, 2, 4).reshape(batch, queries, heads, -1).contiguous()
 
     def _folded(self, states: States, mask: torch.Tensor) -> tuple[States, torch.Tensor]:
         """With each head of the keys as a batch of its own, for the heads of the queries that share it."""

@@ -54,7 +54,8 @@ class _Carrying(Call):
         windowed = self._windows is not None and self._windows.reached(options)
         if self._bias is None and not windowed:
             return stock(**options)
-        if not windowed and (row := seen_by_the_last(options)) is not None:
+        by_kernels = not windowed and not torch.compiler.is_compiling()
+        if by_kernels and (row := seen_by_the_last(options)) is not None:
             return added(row, self._of_keys(options), options["dtype"])
         visible = seen(self._windows.options(options) if windowed else options)
         return added(visible, 0.0 if self._bias is None else self._of_keys(options), options["dtype"])

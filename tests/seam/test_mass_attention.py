@@ -10,7 +10,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.gemma2 import modeling_gemma2 as gemma2
 
 import resprune
+from resprune.seam import mass_attention
 from resprune.seam.attention import Attention, States
+from resprune.seam.fused import Fused
+from resprune.seam.masks import added, square
 from resprune.seam.mass_attention import carried
 from resprune.selection.mass import mass_of
 
@@ -127,6 +130,41 @@ def test_capped_logits_are_capped_before_the_bias(cap):
     capped = logits if cap is None else cap * (logits / cap).tanh()
     assert (output - ((capped + bias).softmax(-1) @ value).transpose(1, 2)).abs().max() < 1e-5
     assert cap is None or (output - ((logits + bias).softmax(-1) @ value).transpose(1, 2)).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("name", ["sdpa", "eager", "flash_attention_2"])
+def test_all_layers_of_a_forward_pass_get_the_same_mask(tiny, name, monkeypatch):
+    """And nothing but a row is made, unless the model's own code adds up matrices."""
+    model, processor = tiny
+    inputs = prompt_inputs(processor, PROMPTS["batch with padding"])
+    monkeypatch.setattr(model.config.text_config, "_attn_implementation_internal", name)
+    rows, squares, given, layers = [], [], [], len(model.get_decoder().layers)
+    monkeypatch.setattr(mass_attention, "added", lambda *made: rows.append(added(*made)) or rows[-1])
+    monkeypatch.setattr(mass_attention, "square", lambda *made: squares.append(square(*made)) or squares[-1])
+    fused, masked = Fused.__call__, Attention.masked
+    monkeypatch.setattr(Fused, "__call__", lambda self, *made: given.append(made[1]) or fused(self, *made))
+    monkeypatch.setattr(
+        Attention, "masked", lambda self, *made, **options: given.append(made[2]) or masked(self, *made, **options)
+    )
+    with resprune.pruned(model, processor, keep=9, mass=True):
+        steps = len(generate(model, inputs).logits)
+    assert len(rows) == steps and layers > 1
+    assert all(row.shape[2] == 1 for row in rows)
+    assert len(squares) == (name == "eager")
+    made = [squares[0] if squares else rows[0], *rows[1:]]
+    assert all(mask is made[index // layers] for index, mask in enumerate(given)) and len(given) == layers * steps
+
+
+def test_a_compiled_decoder_stays_one_graph(tiny, monkeypatch):
+    model, processor = tiny
+    inputs = prompt_inputs(processor, PROMPTS["batch with padding"])
+    decoder, graphs = model.get_decoder(), []
+    with resprune.pruned(model, processor, keep=9, mass=True):
+        answer = generate(model, inputs)
+        compiled = torch.compile(decoder.forward, backend=lambda graph, _: graphs.append(1) or graph.forward)
+        monkeypatch.setattr(decoder, "forward", compiled)
+        assert difference(generate(model, inputs), answer) < 1e-4
+    assert len(graphs) <= 3  # of the prompt, of one more token, and of any number of columns
 
 
 def test_attention_that_asks_for_no_mask_is_told(tiny, monkeypatch):

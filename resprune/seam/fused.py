@@ -52,12 +52,15 @@ class Fused:
 
     def __call__(self, states: States, mask: torch.Tensor, scale: float | None) -> torch.Tensor:
         """``[B, queries, heads, d]``, what the queries find."""
-        batch, heads, queries, _ = states.query.shape
+        (batch, heads, queries, _), shared = states.query.shape, states.key.shape[1]
         causal = queries > 1 and mask.shape[2] == 1
         folded, mask = self._folded(states, mask)
         found = _KERNELS[mask.device.type](folded, mask, scale, causal)
-        # Kernels write in this order, so that nothing is copied for one query, or where no heads share.
-        return found.unflatten(0, (batch, -1)).permute(0, 3, 1, 2, 4).reshape(batch, queries, heads, -1).contiguous()
+        # Kernels write in the order that is wanted, so that nothing is copied for one query, or where no heads share.
+        if heads != shared:
+            found = found.view(batch, shared, -1, queries, found.shape[-1]).permute(0, 3, 1, 2, 4)
+            return found.reshape(batch, queries, heads, -1).contiguous()
+        return found.transpose(1, 2).contiguous()
 
     def _folded(self, states: States, mask: torch.Tensor) -> tuple[States, torch.Tensor]:
         """With each head of the keys as a batch of its own, for the heads of the queries that share it."""

@@ -38,8 +38,11 @@ class Fused:
             return False  # what is asked of PyTorch here would break the graph in each layer
         if query.device.type not in _KERNELS or (torch.is_grad_enabled() and query.requires_grad):
             return False
-        if query.shape[1] != key.shape[1] and len(query) > 1 and mask.shape[2] > 1:
-            return False  # a batch of matrices would have to be copied for each head of the keys
+        if query.shape[1] != key.shape[1]:
+            if len(query) > 1 and mask.shape[2] > 1:
+                return False  # a batch of matrices would have to be copied for each head of the keys
+            if query.shape[2] == 1 and query.device.type == "cpu":
+                return False  # transformers gives heads that share keys to the kernel as queries: they are read once
         kind = tuple((tensor.device, tensor.dtype, tensor.shape[1], tensor.shape[3]) for tensor in states)
         kind += (mask.dtype, mask.shape[2] == 1, query.shape[2] == 1, len(query) == 1)
         if kind not in self._taken:
@@ -49,12 +52,20 @@ class Fused:
 
     def __call__(self, states: States, mask: torch.Tensor, scale: float | None) -> torch.Tensor:
         """``[B, queries, heads, d]``, what the queries find."""
-        batch, heads, queries, _ = states.query.shape
+        (batch, heads, queries, _), shared = states.query.shape, states.key.shape[1]
         causal = queries > 1 and mask.shape[2] == 1
         folded, mask = self._folded(states, mask)
         found = _KERNELS[mask.device.type](folded, mask, scale, causal)
+<<<<<<< HEAD
         # Kernels write in this order, so that nothing is copied for one query, or where no heads share.
         return found.unflatten(0, (batch, -1)).permute(0, 3, 1, 2, 4).reshape(batch, queries, heads, -1).contiguous()
+=======
+        # Kernels write in the order that is wanted, so that nothing is copied for one query, or where no heads share.
+        if heads != shared:
+            found = found.view(batch, shared, -1, queries, found.shape[-1]).permute(0, 3, 1, 2, 4)
+            return found.reshape(batch, queries, heads, -1).contiguous()
+        return found.transpose(1, 2).contiguous()
+>>>>>>> mass
 
     def _folded(self, states: States, mask: torch.Tensor) -> tuple[States, torch.Tensor]:
         """With each head of the keys as a batch of its own, for the heads of the queries that share it."""

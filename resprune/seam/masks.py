@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import pad
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import prepare_padding_mask, sdpa_mask
 
 ALIGNED = 16  # kernels want rows that begin at multiples of this many numbers, and copy others in each layer
 _EVERYTHING = {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
@@ -31,7 +31,8 @@ def seen_by_the_last(options: dict[str, Any]) -> torch.Tensor | None:
     known = options.get("attention_mask")
     if known is None:
         return torch.ones(options["batch_size"], 1, 1, keys, dtype=torch.bool, device=options["device"])
-    return pad(known.bool(), (0, max(0, first + keys - known.shape[1])))[:, None, None, first : first + keys]
+    known = prepare_padding_mask(known.bool(), keys, first)
+    return known[:, None, None, first : first + keys]
 
 
 def added(visible: torch.Tensor, bias: torch.Tensor | float, dtype: torch.dtype) -> torch.Tensor:

@@ -1,71 +1,86 @@
 """Attention with a mask of numbers as PyTorch's fused kernels take it, none of its operands copied.
 
-``scaled_dot_product_attention`` is the door to these kernels, and refuses two things that they can do: a mask and
-causality at once, so that it wants a matrix where one row will do, and computes what that hides; and, on CUDA, a mask
-over keys and values that heads share, so that transformers repeats them for each head. On recent cards it also prefers
-cuDNN, which makes a plan for each new length, in decoding for each token. So the kernel is called by its name, as
-``torch.nn.attention.bias`` does, where PyTorch says that it takes what it is given; all else goes through the door.
+transformers repeats keys and values that heads share for each head once there is a mask, since not every kernel takes
+them grouped. Where PyTorch has one that does (cuDNN), ``scaled_dot_product_attention`` is asked for it. Elsewhere that
+is a door with two locks: it refuses a mask and causality at once, so that it wants a matrix where one row will do, and
+on CUDA a mask over keys and values that heads share. Then the kernel is called by its name, as
+``torch.nn.attention.bias`` does, where PyTorch says that it takes what it is given; all else goes transformers' way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 
 import torch
 from torch.backends.cuda import SDPAParams, can_use_efficient_attention
 from torch.nn.attention import SDPBackend
+from torch.nn.functional import scaled_dot_product_attention
 
 from resprune.seam.attention import States
-from resprune.seam.masks import aligned
+from resprune.seam.masks import aligned, square
 
 _aten = torch.ops.aten
 
 
+Kernel = Callable[[States, torch.Tensor, float | None], torch.Tensor]
+
+
 class Fused:
-    """The kernels of one call; what they take is asked once for each kind of layer.
+    """The kernels of one call; which one serves is asked once for each layer.
 
     Queries, keys and values are ``[B, heads, length, d]``. A mask is ``[B, 1, queries, keys]``; one with a single row
     for many queries is that of the last of them, and each sees what does not come after it.
     """
 
     def __init__(self) -> None:
-        self._taken: dict[tuple, bool] = {}
+        self._kernels: dict[tuple, Kernel | None] = {}
         self._for_groups = lru_cache(maxsize=4)(_for_groups)  # masks of a forward pass, each for all its layers
+        self._square = lru_cache(maxsize=4)(square)
 
-    def takes(self, states: States, mask: torch.Tensor) -> bool:
-        """Whether there is a kernel for these; else they go through ``scaled_dot_product_attention``."""
-        query, key, _ = states
+    def kernel_for(self, layer: Hashable, states: States, mask: torch.Tensor) -> Kernel | None:
+        """``(states, mask, scale) -> [B, queries, heads, d]``, what the queries of a layer find; ``None`` where only
+        what transformers does will do.
+        """
+        query = states.query
         if torch.compiler.is_compiling():
-            return False  # what is asked of PyTorch here would break the graph in each layer
-        if query.device.type not in _KERNELS or (torch.is_grad_enabled() and query.requires_grad):
-            return False
-        if query.shape[1] != key.shape[1]:
-            if len(query) > 1 and mask.shape[2] > 1:
-                return False  # a batch of matrices would have to be copied for each head of the keys
-            if query.shape[2] == 1 and query.device.type == "cpu":
-                return False  # transformers gives heads that share keys to the kernel as queries: they are read once
-        kind = tuple((tensor.device, tensor.dtype, tensor.shape[1], tensor.shape[3]) for tensor in states)
-        kind += (mask.dtype, mask.shape[2] == 1, query.shape[2] == 1, len(query) == 1)
-        if kind not in self._taken:
-            same = {(tensor.device, tensor.dtype) for tensor in (*states, mask)}
-            self._taken[kind] = len(same) == 1 and _taken(*self._folded(states, mask))
-        return self._taken[kind]
+            return None  # what is asked of PyTorch here would break the graph in each layer
+        if torch.is_grad_enabled() and query.requires_grad:
+            return None
+        kind = layer, query.dtype, query.shape[2] == 1, mask.shape[2] == 1, len(query) == 1
+        if kind not in self._kernels:
+            self._kernels[kind] = self._found(states, mask)
+        return self._kernels[kind]
 
-    def __call__(self, states: States, mask: torch.Tensor, scale: float | None) -> torch.Tensor:
-        """``[B, queries, heads, d]``, what the queries find."""
+    def _found(self, states: States, mask: torch.Tensor) -> Kernel | None:
+        query, key, _ = states
+        grouped, matrix = query.shape[1] != key.shape[1], mask.shape[2] > 1
+        if len({(tensor.device, tensor.dtype) for tensor in (*states, mask)}) > 1:
+            return None
+        if query.device.type == "cuda" and _has_door(states, mask):
+            return self._by_door
+        if query.device.type not in _KERNELS or (grouped and query.device.type == "cpu" and query.shape[2] == 1):
+            return None
+        if grouped and matrix and len(query) > 1:
+            return None  # a batch of matrices would have to be copied for each head of the keys
+        return self._by_name if _taken(*self._folded(states, mask)) else None
+
+    def _by_door(self, states: States, mask: torch.Tensor, scale: float | None) -> torch.Tensor:
+        """With a whole matrix, made once a forward pass: PyTorch chooses, and takes grouped heads as they are."""
+        queries, grouped = states.query.shape[2], states.query.shape[1] != states.key.shape[1]
+        if mask.shape[2] < queries:
+            mask = self._square(mask, queries)
+        found = scaled_dot_product_attention(*states, attn_mask=mask, scale=scale, enable_gqa=grouped)
+        return found.transpose(1, 2).contiguous()
+
+    def _by_name(self, states: States, mask: torch.Tensor, scale: float | None) -> torch.Tensor:
         (batch, heads, queries, _), shared = states.query.shape, states.key.shape[1]
         causal = queries > 1 and mask.shape[2] == 1
         folded, mask = self._folded(states, mask)
         found = _KERNELS[mask.device.type](folded, mask, scale, causal)
-<<<<<<< HEAD
-        # Kernels write in this order, so that nothing is copied for one query, or where no heads share.
-        return found.unflatten(0, (batch, -1)).permute(0, 3, 1, 2, 4).reshape(batch, queries, heads, -1).contiguous()
-=======
         # Kernels write in the order that is wanted, so that nothing is copied for one query, or where no heads share.
         if heads != shared:
             found = found.view(batch, shared, -1, queries, found.shape[-1]).permute(0, 3, 1, 2, 4)
             return found.reshape(batch, queries, heads, -1).contiguous()
         return found.transpose(1, 2).contiguous()
->>>>>>> mass
 
     def _folded(self, states: States, mask: torch.Tensor) -> tuple[States, torch.Tensor]:
         """With each head of the keys as a batch of its own, for the heads of the queries that share it."""
@@ -80,6 +95,19 @@ class Fused:
 def _for_groups(mask: torch.Tensor, shared: int) -> torch.Tensor:
     """``[B * shared, 1, queries, keys]``, a mask for each of the heads that keys have."""
     return mask.expand(shared, -1, -1, -1) if len(mask) == 1 else aligned(mask.repeat_interleave(shared, dim=0))
+
+
+def _has_door(states: States, mask: torch.Tensor) -> bool:
+    """Whether ``scaled_dot_product_attention`` has better than plain arithmetic for these, heads in groups included.
+
+    cuDNN has, on recent cards. Measured on an H200 (``python -m benchmarks.attention``), it takes as long as without a
+    mask, a third of what repeated keys and values take.
+    """
+    matrix = mask.expand(-1, -1, states.query.shape[2], -1)
+    choice = torch._fused_sdp_choice(
+        *states, matrix, 0.0, False, enable_gqa=states.query.shape[1] != states.key.shape[1]
+    )
+    return choice not in (SDPBackend.MATH.value, SDPBackend.ERROR.value)
 
 
 def _taken(states: States, mask: torch.Tensor) -> bool:

@@ -66,8 +66,8 @@ class _Carrying(Call):
             return attention.stock(module, *states, mask, **options)  # the mask is none of ours
         if self._windows is not None and getattr(module, "sliding_window", None):
             mask = self._windows.over(mask)
-        if attention.is_product(options) and self._fused.takes(states, mask):
-            return self._fused(states, mask, options.get("scaling")), None
+        if attention.is_product(options) and (kernel := self._fused.kernel_for(module, states, mask)):
+            return kernel(states, mask, options.get("scaling")), None
         if mask.shape[2] < states.query.shape[2]:
             mask = self._square(mask, states.query.shape[2])
         return attention.masked(module, states, mask, **options)

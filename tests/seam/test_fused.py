@@ -7,7 +7,6 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import attention as benchmark
 from resprune.seam import fused
 from resprune.seam.attention import States
 from resprune.seam.fused import Fused
@@ -74,27 +73,25 @@ def test_it_is_attention_with_the_bias_added(shape, dtype, device):
         kernels = Fused()
         matrix_of_each, one_on_cpu = shape[0] > 1 and mask.shape[2] > 1, queries == 1 and device == "cpu"
         refused = shape[1] != shape[2] and (matrix_of_each or one_on_cpu)
-        assert kernels.takes(states, mask) != refused
-        if refused:
+        kernel = kernels.kernel_for("layer", states, mask)
+        assert device != "cpu" or (kernel is None) == refused
+        if kernel is None:
             continue
-        found = kernels(states, mask, None)
+        found = kernel(states, mask, None)
         expected, seen = by_hand(states, masks[-1]), slice(1, None) if queries > 1 else slice(None)
         assert found.is_contiguous() and found.dtype == dtype
         assert (found - expected)[:, seen].abs().max() < NEAR[dtype]  # the first query of a padded row sees nothing
         assert queries == 1 or (found - by_hand(states, torch.zeros_like(row)))[:, seen].abs().max() > 0.1
 
 
-@pytest.mark.parametrize("device", ["cpu", CARD])
 @pytest.mark.parametrize("shape", ["each head its own", "shared", "one query", "one query, shared"])
-def test_no_operand_is_copied(shape, device):
-    states, row = operands(*SHAPES[shape], device=device)
+def test_no_operand_is_copied(shape):
+    states, row = operands(*SHAPES[shape])
     kernels = Fused()
-    kernels(states, row, None)  # the mask for grouped heads is made once
+    kernels._by_name(states, row, None)  # the mask for grouped heads is made once
     with Copies() as copies:
-        kernels(states, row, None)
-    assert copies.made[0][0].startswith("_scaled_dot_product")
-    # On a card, what many queries of grouped heads find is put in order.
-    assert [name for name, _ in copies.made[1:]] == (["clone"] if (shape, device) == ("shared", "cuda") else [])
+        kernels._by_name(states, row, None)
+    assert len(copies.made) == 1 and copies.made[0][0].startswith("_scaled_dot_product")
 
 
 class TestWithoutACard:
@@ -104,15 +101,16 @@ class TestWithoutACard:
         """The operands of the kernel beside those of the layer, what it gives, and what was copied."""
         noted = []
         stock = fused._KERNELS["cuda"]
+        monkeypatch.setattr(fused, "_has_door", lambda states, mask: False)
         monkeypatch.setattr(fused, "_taken", lambda states, mask: True)
         monkeypatch.setitem(fused._KERNELS, "cuda", lambda *given: noted.append(given) or stock(*given))
         with FakeTensorMode():
             states, row = operands(*shape, dtype=torch.bfloat16, device="cuda")
             kernels = Fused()
-            assert kernels.takes(states, row)
-            kernels(states, row, None)
+            kernel = kernels.kernel_for("layer", states, row)
+            kernel(states, row, None)
             with Copies() as copies:
-                found = kernels(states, row, None)
+                found = kernel(states, row, None)
         return states, noted[-1], found, [name for name, _ in copies.made]
 
     @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -143,48 +141,53 @@ def test_the_kernel_is_looked_for_once(monkeypatch):
     asked, stock = [], fused._taken
     monkeypatch.setattr(fused, "_taken", lambda *given: asked.append(1) or stock(*given))
     kernels = Fused()
-    assert all(kernels.takes(states, row) for _ in range(5)) and len(asked) == 1
-    assert kernels.takes(States(*(tensor.bfloat16() for tensor in states)), row.bfloat16()) and len(asked) == 2
+    assert all(kernels.kernel_for("layer", states, row) for _ in range(5)) and len(asked) == 1
+    half = States(*(tensor.bfloat16() for tensor in states))
+    assert kernels.kernel_for("layer", half, row.bfloat16()) and len(asked) == 2
+    assert kernels.kernel_for("another layer", states, row) and len(asked) == 3
+
+
+def taken(states, mask):
+    return Fused().kernel_for("layer", states, mask) is not None
 
 
 @pytest.mark.parametrize("case", ["mixed types", "gradients", "elsewhere", "turned off"])
 def test_all_else_goes_another_way(case):
     states, row = operands(*SHAPES["shared"])
     if case == "mixed types":
-        assert not Fused().takes(states._replace(query=states.query.bfloat16()), row)
+        assert not taken(states._replace(query=states.query.bfloat16()), row)
     elif case == "gradients":
         asking = states._replace(query=states.query.requires_grad_())
-        assert not Fused().takes(asking, row)
+        assert not taken(asking, row)
         with torch.no_grad():
-            assert Fused().takes(asking, row)
+            assert taken(asking, row)
     elif case == "elsewhere":
-        assert not Fused().takes(States(*(tensor.to("meta") for tensor in states)), row.to("meta"))
+        assert not taken(States(*(tensor.to("meta") for tensor in states)), row.to("meta"))
     else:
         before = torch.backends.cuda.flash_sdp_enabled()
         torch.backends.cuda.enable_flash_sdp(False)
         try:
-            assert not Fused().takes(states, row)
+            assert not taken(states, row)
         finally:
             torch.backends.cuda.enable_flash_sdp(before)
-        assert Fused().takes(states, row)
+        assert taken(states, row)
 
 
 @pytest.mark.parametrize(
     ("queries", "keys"),
     [pytest.param(703, 703, marks=ON_A_CARD, id="prefill"), pytest.param(1, 704, marks=ON_A_CARD, id="decoding")],
 )
-def test_on_a_card_the_efficient_kernel_gets_everything_as_it_is(queries, keys, capsys):
-    """LLaVA-NeXT's shape: one kernel, and with many queries one copy of what they found; then what each route takes."""
+def test_on_a_card_one_kernel_gets_everything_as_it_is(queries, keys):
+    """LLaVA-NeXT's shape."""
     states, row = operands(1, 32, 8, queries, keys, torch.bfloat16, "cuda", 128)
-    kernels = Fused()
-    kernels(states, row, None)
+    kernel = Fused().kernel_for("layer", states, row)
+    kernel(states, row, None)
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as trace:
-        kernels(states, row, None)
+        kernel(states, row, None)
         torch.cuda.synchronize()
     names = [event.name for event in trace.events() if event.device_type == torch.autograd.DeviceType.CUDA]
-    assert len(names) == (2 if queries > 1 else 1) and "fmha" in names[0]
-    assert not any("memcpy" in name.lower() for name in names)
-    figures = benchmark.measure(32, 8, queries, keys, 1, torch.device("cuda"), rounds=5)
-    assert figures["ours, one row"]["away"] < 3e-2
-    with capsys.disabled():
-        benchmark.show(f"LLaVA-NeXT, {queries} queries, {keys} keys", figures)
+    own = [name for name in names if "cudnn" in name or "fmha" in name]
+    rest = [name for name in names if name not in own and "Memset" not in name]
+    assert len(own) == 1 and len(rest) <= (
+        queries > 1
+    )  # at most, what many queries of grouped heads find is put in order

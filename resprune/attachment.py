@@ -15,7 +15,7 @@ from transformers.modeling_outputs import ModelOutput
 from resprune.errors import InputError
 from resprune.layouts import check_processor
 from resprune.methods import Method
-from resprune.seam import PruneResult, carried, encode, generate_inside, prepare, remember
+from resprune.seam import PruneResult, carried, encode, generate_inside, prepare, remember, signature_of
 from resprune.settings import Keep, Settings
 
 __all__ = ["Attachment", "attach", "detach", "encode", "pruned"]
@@ -125,7 +125,7 @@ class _Generate:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        return inspect.signature(self._plain)
+        return signature_of(self._plain)
 
     @property
     def _plain(self) -> Callable[..., ModelOutput | torch.Tensor]:
@@ -138,7 +138,7 @@ class _Generate:
         if self._unpickled:
             _note_outputs(model)
             self._unpickled = False
-        call = dict(inspect.signature(original).bind(*args, **kwargs).arguments)
+        call = dict(signature_of(original).bind(*args, **kwargs).arguments)
         call |= call.pop("kwargs", {})
         for name, plain in _OTHER_NAMES.items():
             if call.get(name) is not None and call.get(plain) is None:

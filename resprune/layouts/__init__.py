@@ -114,6 +114,8 @@ def check_ids(model: PreTrainedModel, ids: torch.Tensor) -> None:
         InputError: if there is one beyond the rows of its embedding, or below 0.
     """
     rows = model.get_input_embeddings().num_embeddings
+    if not ids.numel() or (ids.min() >= 0 and ids.max() < rows):
+        return
     strange = ids[((ids < 0) | (ids >= rows)) & (ids != model.config.image_token_id)]
     if len(strange):
         raise InputError(

@@ -1,5 +1,6 @@
 """One call of generate: encode, choose, shorten the prompt, keep positions, carry mass, remember the cache."""
 
+from resprune.seam.arguments import signature_of
 from resprune.seam.encoding import Images, encode, joined
 from resprune.seam.fastv import generate_inside
 from resprune.seam.mass_attention import carried
@@ -15,4 +16,5 @@ __all__ = [
     "joined",
     "prepare",
     "remember",
+    "signature_of",
 ]

@@ -1,15 +1,34 @@
 """The caller's side of a shortened prompt: what goes in and comes out speaks of the prompt that the caller wrote."""
 
 import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 from resprune.seam.attention import under_way
+
+_SIGNATURES: WeakKeyDictionary[Callable[..., Any], inspect.Signature] = WeakKeyDictionary()
+
+
+def arguments_of(method: Callable[..., Any]) -> set[str]:
+    """The names of what a method takes, itself apart."""
+    return set(signature_of(method).parameters)
+
+
+def signature_of(method: Callable[..., Any]) -> inspect.Signature:
+    """As :func:`inspect.signature` has it, which takes a tenth of a millisecond each time for a method of a model."""
+    function = getattr(method, "__func__", None)
+    if function is None:
+        return inspect.signature(method)  # somebody's stand-in
+    if function not in _SIGNATURES:
+        _SIGNATURES[function] = inspect.signature(method)
+    return _SIGNATURES[function]
 
 
 def setting(model: PreTrainedModel, call: dict[str, Any], name: str) -> Any:

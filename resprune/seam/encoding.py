@@ -1,7 +1,7 @@
 """What a model's image encoder gives: cut into images for pruning, put back in the model's own form after it."""
 
-import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from math import gcd
@@ -15,6 +15,7 @@ from resprune.device import sent
 from resprune.errors import InputError
 from resprune.layouts import layout_of
 from resprune.methods import Saliency
+from resprune.seam.arguments import arguments_of
 from resprune.seam.saliency import watched
 
 
@@ -34,11 +35,16 @@ def encode(model: PreTrainedModel, inputs: Mapping[str, Any]) -> ModelOutput:
     Raises:
         InputError: if there are no images in ``inputs``.
     """
+    return encoded(model, inputs, attends=True)
+
+
+def encoded(model: PreTrainedModel, inputs: Mapping[str, Any], attends: bool) -> ModelOutput:
+    """:func:`encode`, with the saliency only if some method ``attends`` to it."""
     if inputs.get("pixel_values") is None:
         raise InputError("There is no image in the inputs; give the processor one.")
     encoder = model.base_model.get_image_features
-    known = inspect.signature(encoder).parameters.keys() - {"kwargs"}
-    with watched(model) as saliency:
+    known = arguments_of(encoder) - {"kwargs"}
+    with watched(model) if attends else nullcontext([]) as saliency:
         output = encoder(**{name: inputs[name] for name in known & inputs.keys()}, return_dict=True)
     # The rest, such as the hidden states of the vision tower, is large and has served.
     pooled = output.pooler_output

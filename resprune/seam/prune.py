@@ -170,18 +170,20 @@ class _Candidates:
     def pruned(self, selection: Selection, took: SharedSpan) -> Pruned:
         """The image of which ``selection`` stays."""
         tokens, settings, features = self.asked.tokens, self.image.settings, self.image.features
-        chosen, words = selection.chosen, self.image.words
-        patches, structural = sent(self.patches, chosen.device), self.image.coords[:, 0] < 0
+        chosen, stays, words = selection.chosen, selection.indices, self.image.words
         weights = _mass(tokens, selection, settings.mass) if settings.mass else None
-        mass = sent(structural.float(), chosen.device)
-        mass[patches[chosen]] = 1.0 if weights is None else weights
-        stays = patches[selection.indices]
-        if structural.any():
-            stays = torch.cat([sent(structural.nonzero()[:, 0], chosen.device), stays]).sort().values
+        structural = self.image.coords[:, 0] < 0
+        if len(tokens) < len(structural):
+            patches = sent(self.patches, chosen.device)
+            places, mass = patches[chosen], sent(structural.float(), chosen.device)
+            stays = torch.cat([sent(structural.nonzero()[:, 0], chosen.device), patches[stays]]).sort().values
+        else:
+            places, mass = chosen, torch.zeros(len(tokens), dtype=torch.float32, device=chosen.device)
+        mass = mass.index_fill_(0, places, 1) if weights is None else mass.scatter_(0, places, weights)
         if selection.merge is not None:
             merged = sent(selection.merge, features.device) @ tokens.features.float()
             features = features.clone()
-            features[sent(patches[chosen], features.device)] = merged.to(features.dtype)
+            features[sent(places, features.device)] = merged.to(features.dtype)
         result = PruneResult(
             coords=tokens.coords,
             selection=selection,

@@ -14,7 +14,7 @@ from resprune.device import SharedSpan, Span, device_of, sent, sent_home
 from resprune.errors import InputError
 from resprune.layouts import check_ids, check_whole
 from resprune.seam.arguments import CallersPrompt, setting
-from resprune.seam.encoding import Images, encode
+from resprune.seam.encoding import Images, encoded
 from resprune.seam.positions import note_deltas, positions_of
 from resprune.seam.prune import Image, Pruned, Words, prune
 from resprune.seam.result import PruneResult
@@ -150,7 +150,7 @@ def _request(
     prompt, *later = sent_home([torch.stack([full, mask.to(full)]), *told.values()])
     output = encoded_images(call)
     if output is None and call.get("pixel_values") is not None:
-        output = encode(model, call)
+        output = encoded(model, call, attends=any(one.method.attends for one in settings))
     own_ids, own_mask = prompt.read()
     told = {name: values.read() for name, values in zip(told, later, strict=True)}
     check_ids(model, own_ids[:, -ids.shape[1] :])
@@ -168,7 +168,8 @@ def _request(
     chosen = prune(asked_of, SharedSpan(whole, len(asked_of)), processor, model)
     chosen = own.written(chosen)
     mass, dropped, stay = own.outcome(chosen, rows)
-    shortened = shorten(sent(own_mask, mass.device), dropped, stay, cached, force_padding=_needs_mask(model, call))
+    written = _there(mask, own_mask, mass.device)
+    shortened = shorten(written, dropped, stay, cached, force_padding=_needs_mask(model, call))
     bias = _bias(mass, shortened, cached.shape[1], earlier) if _carries(earlier, chosen) else None
 
     positions = call.get("position_ids")
@@ -195,11 +196,16 @@ def _request(
             new[name] = there.take(pad(values, (full.shape[1] - values.shape[1], 0)), 0)
     if images:
         left = replace(images, features=[image.features for image in chosen])
-        encoded = {"image": left.kept([image.stays for image in chosen], own.kept(chosen, rows))}
-        new["mm_encoder_outputs"] = (call.get("mm_encoder_outputs") or {}) | encoded
+        kept = {"image": left.kept([image.stays for image in chosen], own.kept(chosen, rows))}
+        new["mm_encoder_outputs"] = (call.get("mm_encoder_outputs") or {}) | kept
     note_deltas(model, new["position_ids"], new["attention_mask"])
     whole.end()
     return Request(new, prompt, Cached(shortened, positions, bias), [image.result for image in chosen])
+
+
+def _there(values: torch.Tensor, own: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """``values`` on ``device``: themselves where they are there, else ``own``, their copy on the host."""
+    return values if values.device == device else sent(own, device)
 
 
 def _told(call: dict[str, Any]) -> dict[str, torch.Tensor]:

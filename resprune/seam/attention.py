@@ -75,6 +75,27 @@ class Call:
 
     def __init__(self, config: PreTrainedConfig) -> None:
         self.config = config
+        self._wrapped: dict[tuple[str, int, int], Callable[..., Attended]] = {}  # layers look theirs up in each pass
+
+    def wrapped(self, name: str, stock: Callable[..., Attended], eager: Callable[..., Attended]) -> Callable:
+        """The function of an attention, for the length of this call."""
+        key = name, id(stock), id(eager)
+        if key not in self._wrapped:
+            self._wrapped[key] = self._wrap(Attention(name, stock, eager))
+        return self._wrapped[key]
+
+    def _wrap(self, attention: Attention) -> Callable[..., Attended]:
+        config, stock, ours = self.config, attention.stock, self.attend
+
+        # The names are those of transformers, which gives the mask by its name in some layers.
+        def attend(
+            module: nn.Module, query: Any, key: Any, value: Any, attention_mask: Any, **options: Any
+        ) -> Attended:
+            if getattr(module, "config", None) is not config:
+                return stock(module, query, key, value, attention_mask, **options)
+            return ours(attention, module, States(query, key, value), attention_mask, **options)
+
+        return attend
 
     def mask(self, stock: Callable[..., Any], options: dict[str, Any]) -> Any:
         """The mask of a forward pass, where ``stock(**options)`` is that of the model."""
@@ -104,17 +125,8 @@ _attention, _mask = AttentionInterface.get_interface, AttentionMaskInterface.__g
 @functools.wraps(_attention)
 def _attention_for_call(self: AttentionInterface, name: str, default: Callable[..., Attended]) -> Callable:
     stock = _attention(self, name, default)
-    if (call := _CALL.get()) is None:
-        return stock
-    attention = Attention(name, stock, default)
-
-    # The names are those of transformers, which gives the mask by its name in some layers.
-    def attend(module: nn.Module, query: Any, key: Any, value: Any, attention_mask: Any, **options: Any) -> Attended:
-        if getattr(module, "config", None) is not call.config:
-            return stock(module, query, key, value, attention_mask, **options)
-        return call.attend(attention, module, States(query, key, value), attention_mask, **options)
-
-    return attend
+    call = _CALL.get()
+    return stock if call is None else call.wrapped(name, stock, default)
 
 
 @functools.wraps(_mask)

@@ -7,7 +7,7 @@ on CUDA a mask over keys and values that heads share. Then the kernel is called 
 ``torch.nn.attention.bias`` does, where PyTorch says that it takes what it is given; all else goes transformers' way.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -25,7 +25,7 @@ Kernel = Callable[[States, torch.Tensor, float | None], torch.Tensor]
 
 
 class Fused:
-    """The kernels of one call; which one serves is asked once for each layer.
+    """The kernels of one call; which one serves is asked once for each kind of layer.
 
     Queries, keys and values are ``[B, heads, length, d]``. A mask is ``[B, 1, queries, keys]``; one with a single row
     for many queries is that of the last of them, and each sees what does not come after it.
@@ -36,8 +36,8 @@ class Fused:
         self._for_groups = lru_cache(maxsize=4)(_for_groups)  # masks of a forward pass, each for all its layers
         self._square = lru_cache(maxsize=4)(square)
 
-    def kernel_for(self, layer: Hashable, states: States, mask: torch.Tensor) -> Kernel | None:
-        """``(states, mask, scale) -> [B, queries, heads, d]``, what the queries of a layer find; ``None`` where only
+    def kernel_for(self, states: States, mask: torch.Tensor) -> Kernel | None:
+        """``(states, mask, scale) -> [B, queries, heads, d]``, what the queries find; ``None`` where only
         what transformers does will do.
         """
         query = states.query
@@ -45,7 +45,8 @@ class Fused:
             return None  # what is asked of PyTorch here would break the graph in each layer
         if torch.is_grad_enabled() and query.requires_grad:
             return None
-        kind = layer, query.dtype, query.shape[2] == 1, mask.shape[2] == 1, len(query) == 1
+        (batch, heads, queries, width), shared = query.shape, states.key.shape[1]
+        kind = query.device, query.dtype, mask.dtype, batch == 1, heads, shared, width, queries == 1, mask.shape[2] == 1
         if kind not in self._kernels:
             self._kernels[kind] = self._found(states, mask)
         return self._kernels[kind]

@@ -66,7 +66,7 @@ class _Carrying(Call):
             return attention.stock(module, *states, mask, **options)  # the mask is none of ours
         if self._windows is not None and getattr(module, "sliding_window", None):
             mask = self._windows.over(mask)
-        if attention.is_product(options) and (kernel := self._fused.kernel_for(module, states, mask)):
+        if attention.is_product(options) and (kernel := self._fused.kernel_for(states, mask)):
             return kernel(states, mask, options.get("scaling")), None
         if mask.shape[2] < states.query.shape[2]:
             mask = self._square(mask, states.query.shape[2])

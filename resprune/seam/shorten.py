@@ -17,11 +17,13 @@ class Shortened:
         columns: ``[B, L]`` int64, which column of the caller's prompt each sent column is; -1 is padding.
         length: S, the number of columns of the caller's prompt.
         lacks: whether any of the caller's columns is not sent, padding apart.
+        padded: whether there may be padding among the columns.
     """
 
     columns: torch.Tensor
     length: int
     lacks: bool
+    padded: bool
 
     def to(self, device: torch.device) -> "Shortened":
         """The same on another device."""
@@ -30,6 +32,8 @@ class Shortened:
     def take(self, values: torch.Tensor, fill: int) -> torch.Tensor:
         """``[..., B, S]`` values of the caller's columns to ``[..., B, L]`` of those sent, with ``fill`` as padding."""
         columns = self.columns.expand(*values.shape[:-1], -1)
+        if not self.padded:
+            return values.gather(-1, columns)
         return values.gather(-1, columns.clamp_min(0)).masked_fill(columns < 0, fill)
 
     def sent(self) -> torch.Tensor:
@@ -90,11 +94,20 @@ def shorten(
     if stay is None:
         columns = torch.arange(start, length, device=dropped.device).expand(len(mask), -1)
         lacks = bool((cached != torch.arange(cached.shape[1], device="cpu")).any()) or start > cached.shape[1]
-        return Shortened(torch.cat([known, columns], dim=1), length, lacks)
+        return Shortened(torch.cat([known, columns], dim=1), length, lacks, padded=_has_padding(cached))
     new = (mask.bool() & ~dropped)[:, start:]
     # A stable sort brings the columns that stay to the right, in their order.
-    order = new.int().argsort(dim=1, stable=True)[:, new.shape[1] - max(stay) :]
-    columns = (order + start).masked_fill(~new.gather(1, order), -1)
-    if force_padding and min(stay) == max(stay):
-        columns = pad(columns, (1, 0), value=-1)
-    return Shortened(torch.cat([known, columns], dim=1), length, lacks=True)
+    order = new.argsort(dim=1, stable=True)[:, new.shape[1] - max(stay) :]
+    padded = min(stay) < max(stay)
+    columns = order + start if start else order
+    if padded:
+        columns = columns.masked_fill(~new.gather(1, order), -1)
+    elif force_padding:
+        padded, columns = True, pad(columns, (1, 0), value=-1)
+    if cached.shape[1]:
+        columns = torch.cat([known, columns], dim=1)
+    return Shortened(columns, length, lacks=True, padded=padded or _has_padding(cached))
+
+
+def _has_padding(cached: torch.Tensor) -> bool:
+    return bool(cached.numel()) and bool((cached < 0).any())

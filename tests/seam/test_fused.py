@@ -73,7 +73,7 @@ def test_it_is_attention_with_the_bias_added(shape, dtype, device):
         kernels = Fused()
         matrix_of_each, one_on_cpu = shape[0] > 1 and mask.shape[2] > 1, queries == 1 and device == "cpu"
         refused = shape[1] != shape[2] and (matrix_of_each or one_on_cpu)
-        kernel = kernels.kernel_for("layer", states, mask)
+        kernel = kernels.kernel_for(states, mask)
         assert device != "cpu" or (kernel is None) == refused
         if kernel is None:
             continue
@@ -107,7 +107,7 @@ class TestWithoutACard:
         with FakeTensorMode():
             states, row = operands(*shape, dtype=torch.bfloat16, device="cuda")
             kernels = Fused()
-            kernel = kernels.kernel_for("layer", states, row)
+            kernel = kernels.kernel_for(states, row)
             kernel(states, row, None)
             with Copies() as copies:
                 found = kernel(states, row, None)
@@ -141,14 +141,13 @@ def test_the_kernel_is_looked_for_once(monkeypatch):
     asked, stock = [], fused._taken
     monkeypatch.setattr(fused, "_taken", lambda *given: asked.append(1) or stock(*given))
     kernels = Fused()
-    assert all(kernels.kernel_for("layer", states, row) for _ in range(5)) and len(asked) == 1
+    assert all(kernels.kernel_for(states, row) for _ in range(5)) and len(asked) == 1
     half = States(*(tensor.bfloat16() for tensor in states))
-    assert kernels.kernel_for("layer", half, row.bfloat16()) and len(asked) == 2
-    assert kernels.kernel_for("another layer", states, row) and len(asked) == 3
+    assert kernels.kernel_for(half, row.bfloat16()) and len(asked) == 2
 
 
 def taken(states, mask):
-    return Fused().kernel_for("layer", states, mask) is not None
+    return Fused().kernel_for(states, mask) is not None
 
 
 @pytest.mark.parametrize("case", ["mixed types", "gradients", "elsewhere", "turned off"])
@@ -180,7 +179,7 @@ def test_all_else_goes_another_way(case):
 def test_on_a_card_one_kernel_gets_everything_as_it_is(queries, keys):
     """LLaVA-NeXT's shape."""
     states, row = operands(1, 32, 8, queries, keys, torch.bfloat16, "cuda", 128)
-    kernel = Fused().kernel_for("layer", states, row)
+    kernel = Fused().kernel_for(states, row)
     kernel(states, row, None)
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as trace:
         kernel(states, row, None)

@@ -9,8 +9,7 @@ import torch
 from resprune.selection import kernel
 from resprune.selection.cholesky import SPENT
 
-FEW_TOKENS = 1024  # up to here a step is mostly barrier, which fewer programs pass sooner
-BLOCKS = (16, 32, 64, 128, 256)  # columns of a program; each is one compilation
+BLOCKS = (16, 32, 64, 128, 256)  # columns of a program, the fewest that fit; each is one compilation
 LEAST_PARTS = 32  # so that few numbers of programs are compilations of their own
 TILE = 8192  # numbers of the factor that a program holds in registers
 
@@ -78,9 +77,7 @@ def block_of(tokens: int, images: int, programs: int | None) -> int | None:
     """
     if programs is None:
         return 1 << (tokens - 1).bit_length()
-    fitting = (block for block in BLOCKS if -(-tokens // block) * images <= programs)
-    block = next(fitting, None)
-    return max(block, 32) if block and tokens <= FEW_TOKENS else block
+    return next((block for block in BLOCKS if -(-tokens // block) * images <= programs), None)
 
 
 def shape_of(block: int, parts: int) -> dict[str, int]:

@@ -8,9 +8,7 @@ import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from resprune.device import default_dtype
-from resprune.seam.attention import States
-from resprune.seam.fused import Fused
-from resprune.seam.masks import added, aligned, square
+from resprune.seam import Fused, States, added, aligned, square
 
 WIDTH = 128  # of a head
 

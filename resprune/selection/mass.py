@@ -15,6 +15,7 @@ from resprune.device import as_written
 from resprune.selection.gram import gram_matrix, inner_products
 
 ANY = -1.0  # the least cosine there is
+ROUNDING = 1e-6  # of a cosine in float32: two of a kind are alike at 1
 SUCCESSION_ROWS = 512  # of distances at once, so that thousands of tokens do not take gigabytes
 
 
@@ -54,7 +55,7 @@ def _mass_there(gram: torch.Tensor, kept: torch.Tensor, alike: float) -> torch.T
     if alike > ANY:
         norms = own.sqrt().clamp_min(1e-12)
         heads = kept[nearest]
-        unlike = gram.gather(1, heads[:, None])[:, 0] < alike * norms * norms[heads]
+        unlike = gram.gather(1, heads[:, None])[:, 0] < (alike - ROUNDING) * norms * norms[heads]
         stands = (~unlike).to(own.dtype).scatter(0, kept, 1.0)
     return torch.zeros(len(kept), dtype=own.dtype, device=gram.device).scatter_add_(0, nearest, stands)
 
@@ -80,7 +81,7 @@ def _represented_by(gram: np.ndarray, kept: torch.Tensor, alike: float) -> torch
         norms = np.sqrt(gram.diagonal()).clip(1e-12)
         heads = kept[nearest]
         dropped_ones = np.flatnonzero(dropped)
-        nearest[gram[dropped_ones, heads] < alike * norms[dropped_ones] * norms[heads]] = -1
+        nearest[gram[dropped_ones, heads] < (alike - ROUNDING) * norms[dropped_ones] * norms[heads]] = -1
     places[dropped] = nearest
     return torch.from_numpy(places)
 
@@ -108,7 +109,7 @@ def succession(features: torch.Tensor, order: torch.Tensor, alike: float = ANY) 
         with as_written(rows.device):
             products = rows[part] @ centres.T
         distance = centres.square().sum(1) - 2 * products
-        unlike = products < alike * norms[part, None] * norms[order]
+        unlike = products < (alike - ROUNDING) * norms[part, None] * norms[order]
         nearer = torch.ones_like(distance, dtype=torch.bool)
         nearer[:, 1:] = distance[:, 1:] < distance.cummin(1).values[:, :-1]
         for row, other, rank in zip(nearer, unlike, own[part].tolist(), strict=True):

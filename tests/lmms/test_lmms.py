@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import zoo
-from PIL import Image
+from PIL import Image, ImageFile
 from tiny import picture
 
 from resprune.errors import InputError
@@ -31,6 +31,7 @@ from resprune.lmms import MODELS
 from resprune.lmms.model import Pruned
 from resprune.lmms.task import write
 
+ImageFile.LOAD_TRUNCATED_IMAGES = False  # lmms-eval sets it, for all tests of this process
 KEEP = 24
 EXAMPLES = list(islice(emoji_test(2), 16))
 # Ends the process as a kill does, at one question, until a file says that it is over.

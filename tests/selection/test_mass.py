@@ -46,3 +46,8 @@ def test_mass_on_an_accelerator_is_the_hosts_and_waits_for_nothing(data, total, 
     assert notes == []
     assert mass.values.tolist() == mass_from_gram(matrix.numpy(), kept, alike).tolist()
     assert mass.values.dtype == torch.float32
+
+
+def test_two_of_a_kind_are_alike_whatever_rounding_says():
+    features = torch.tensor([[1.0, 3, 3], [1, 3, 3]])
+    assert mass_of(features, torch.tensor([0]), alike=1.0).tolist() == [2]

@@ -153,6 +153,7 @@ class _Generate:
         if request is None:
             return original(*args, **kwargs)
         attachment.last = request.results
+        remember(request)
         with carried(model, request.cached.bias, shortened=request.cached.shortened):
             output = original(**request.call)
         for result in request.results:

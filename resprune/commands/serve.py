@@ -18,7 +18,7 @@ def add_serve(commands: Any) -> None:
     )
     command.add_argument("--replicas", type=int, default=1, metavar="N", help="copies of the model (%(default)s)")
     command.add_argument(
-        "--batch", type=int, default=8, metavar="N", help="questions that each answers at once (%(default)s)"
+        "--batch", type=int, metavar="N", help="questions that each answers at once (8 on accelerators, else 1)"
     )
     command.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen at (%(default)s)")
     command.add_argument("--port", type=int, default=8000, metavar="P", help="(%(default)s)")
@@ -34,7 +34,7 @@ def _serve(options: argparse.Namespace) -> None:
     settings = settings_of(options)
     if options.replicas < 1:
         raise InputError(f"The number of replicas is {options.replicas}; give at least 1.")
-    if options.batch < 1:
+    if options.batch is not None and options.batch < 1:
         raise InputError(f"The number of questions at once is {options.batch}; give at least 1.")
     check_free(options.host, options.port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

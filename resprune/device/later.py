@@ -14,7 +14,12 @@ def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
         # A replay would read the host's memory again, which others have by then.
         numbers = [torch.full((), number, dtype=values.dtype, device=device) for number in values.flatten().tolist()]
         return torch.stack(numbers).view(values.shape) if numbers else values.new_empty(values.shape, device=device)
-    return values.pin_memory().to(device, non_blocking=True)
+    try:
+        return values.pin_memory().to(device, non_blocking=True)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # the system gives no more page-locked memory: then the copy is waited for
+        return values.to(device)
 
 
 class Later:

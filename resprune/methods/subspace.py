@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -20,6 +20,11 @@ class Expansion(Method):
 
     energies: ClassVar[bool] = True
     on_device: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "select" in vars(cls) and "on_device" not in vars(cls):
+            cls.on_device = False  # it chooses otherwise, and need not heed what is promised here
 
     def weighed(self, tokens: VisualTokens) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Where ``tokens.features`` are: ``[N, N]`` float32 inner products, and ``[N]`` weights or ``None`` for 1."""

@@ -25,7 +25,7 @@ _COUNTING = ("Gemma3Processor", "PaliGemmaProcessor", "Idefics3Processor", "Inte
 _MARK = "\0"  # around each special token, so that one that a user typed as text is not taken for it
 _SENTINEL = "zqz"
 _ROLES = ("user", "assistant", "user")
-_FRAMES: WeakKeyDictionary[ProcessorMixin, tuple[str | dict[str, str], tuple[str, ...]]] = WeakKeyDictionary()
+_FRAMES: WeakKeyDictionary[ProcessorMixin, tuple[tuple[Any, ...], tuple[str, ...]]] = WeakKeyDictionary()
 
 
 def build_inputs(processor: ProcessorMixin, image: Any, question: str) -> BatchFeature:
@@ -115,11 +115,13 @@ def _frame(processor: ProcessorMixin) -> tuple[str, ...]:
     template = processor.chat_template
     if not template:
         return ()
+    tokenizer = processor.tokenizer
+    now = (str(template), id(tokenizer), len(tokenizer), tokenizer.pad_token_id, *tokenizer.all_special_ids)
     key, frame = _FRAMES.get(processor, (None, ()))
-    if key != template:
+    if key != now:
         ids = processor.tokenizer(_rendered(processor, [_SENTINEL] * 3), add_special_tokens=False).input_ids
         frame = tuple(piece.strip() for piece in _flat(_words(processor, ids)).split(_SENTINEL))
-        _FRAMES[processor] = template, frame
+        _FRAMES[processor] = now, frame
     return frame
 
 

@@ -74,12 +74,13 @@ def _spelling(noun: Noun, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ..
     They are remembered with the tokenizer, as long as it has the same words: a question is asked many times.
     """
     known, key = _SPELLINGS.setdefault(tokenizer, {}), (noun, len(tokenizer))
-    if key not in known:
+    spelling = known.get(key)
+    if spelling is None:
         if len(known) >= MOST_SPELLINGS:
             known.clear()
         spellings = [ids for form in (noun.lemma, noun.surface) if (ids := _inside_sentence(form, tokenizer))]
-        known[key] = tuple(min(spellings, key=len, default=()))
-    return known[key]
+        known[key] = spelling = tuple(min(spellings, key=len, default=()))
+    return spelling
 
 
 def _inside_sentence(word: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:

@@ -42,7 +42,7 @@ def choose(images: Sequence[Asked]) -> list[Selection]:
         InputError: if an index is not below N, or the method needs what the model lacks.
     """
     chosen: dict[int, Selection] = {}
-    together: dict[Method, list[tuple[int, VisualTokens, int]]] = {}
+    together: dict[int, tuple[Method, list[tuple[int, VisualTokens, int]]]] = {}  # by the method itself
     for place, image in enumerate(images):
         total = len(image.tokens)
         _check(image.protected, total)
@@ -55,8 +55,9 @@ def choose(images: Sequence[Asked]) -> list[Selection]:
             chosen[place] = _beside(image)
         else:
             tokens = replace(image.tokens, first=image.protected) if len(image.protected) else image.tokens
-            together.setdefault(image.settings.method, []).append((place, tokens, image.settings.budget(total)))
-    for method, asked in together.items():
+            method = image.settings.method
+            together.setdefault(id(method), (method, []))[1].append((place, tokens, image.settings.budget(total)))
+    for method, asked in together.values():
         places, tokens, budgets = zip(*asked, strict=True)
         chosen |= zip(places, method.select_all(tokens, budgets), strict=True)
     return [chosen[place] for place in range(len(images))]
@@ -76,24 +77,37 @@ def _without_method(image: Asked) -> Selection | None:
 
 def _beside(image: Asked) -> Selection:
     """What a method chooses that is not told what stays anyway."""
-    total, protected = len(image.tokens), image.protected
-    others = _without(protected, total)
-    more = image.settings.budget(total) - len(protected)
-    chosen = image.settings.method.select(image.tokens.only(others), more)
-    among_all = Selection(others[chosen.order.cpu()], chosen.indices, chosen.energy, chosen.captured)
-    return _ahead(protected, among_all, len(chosen.indices))
+    others = _without(image.protected, len(image.tokens))
+    tokens = image.tokens.only(others)
+    if image.settings.keep == "auto":
+        chosen = _widest(image.settings, tokens, 0)
+    else:
+        chosen = image.settings.method.select(tokens, image.settings.budget(len(image.tokens)) - len(image.protected))
+    return _ahead(image.protected, _among(chosen, others), len(chosen.indices))
 
 
 def _enough(image: Asked) -> Selection:
     """As many tokens as hold the wanted share of the energy."""
-    tokens, total = image.tokens, len(image.tokens)
-    if len(image.protected):
-        tokens = replace(tokens, first=image.protected)
-    most = min(total, len(image.protected) + max(1, round(AUTO_MOST * (total - len(image.protected)))))
-    widest = image.settings.method.select(tokens, most)
-    enough = 1 + int((widest.captured < image.settings.energy).sum())
-    k = min(max(enough, len(image.protected) + AUTO_LEAST), most)
-    return Selection(widest.order, widest.order[:k].sort().values, widest.energy, widest.captured)
+    if not len(image.protected):
+        return _widest(image.settings, image.tokens, 0)
+    if not image.settings.method.on_device:
+        return _beside(image)
+    return _widest(image.settings, replace(image.tokens, first=image.protected), len(image.protected))
+
+
+def _widest(settings: Settings, tokens: VisualTokens, ahead: int) -> Selection:
+    """The first tokens of the largest choice that hold the wanted share; ``ahead`` of them stay anyway."""
+    most = min(len(tokens), ahead + max(1, round(AUTO_MOST * (len(tokens) - ahead))))
+    widest = settings.method.select(tokens, most)
+    enough = 1 + int((widest.captured < settings.energy).sum())
+    k = min(max(enough, ahead + AUTO_LEAST), most)
+    return Selection(widest.order, widest.order[:k].sort().values, widest.energy, widest.captured, note=widest.note)
+
+
+def _among(chosen: Selection, others: torch.Tensor) -> Selection:
+    """A selection among ``others``, told in the numbers of all."""
+    order = others[chosen.order.cpu()]
+    return Selection(order, chosen.indices, chosen.energy, chosen.captured, note=chosen.note)
 
 
 def _ahead(first: torch.Tensor, selection: Selection, more: int) -> Selection:
@@ -102,9 +116,10 @@ def _ahead(first: torch.Tensor, selection: Selection, more: int) -> Selection:
     order = torch.cat([first, order[~torch.isin(order, first)]])
     indices = order[: len(first) + more].sort().values
     if selection.energy is None:
-        return Selection(order, indices)
+        return Selection(order, indices, note=selection.note)
     energy = torch.cat([torch.full((len(first),), torch.inf, **_FLOATS), selection.energy.cpu()])
-    return Selection(order, indices, energy, torch.cat([torch.zeros(len(first), **_FLOATS), selection.captured.cpu()]))
+    captured = torch.cat([torch.zeros(len(first), **_FLOATS), selection.captured.cpu()])
+    return Selection(order, indices, energy, captured, note=selection.note)
 
 
 def _without(indices: torch.Tensor, total: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Choose the visual tokens of one image that stay, and tell what was chosen."""
+"""Choose the visual tokens that stay, of each image of a call, and tell what was chosen."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace

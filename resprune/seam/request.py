@@ -1,6 +1,6 @@
 """One call of ``generate``: choose the visual tokens of its images, and write the call to make instead."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,18 +86,21 @@ def by_row(settings: Settings | Sequence[Settings], rows: int) -> list[Settings]
     Raises:
         InputError: if they are not as many as the rows, or some row's tokens would leave inside the model.
     """
-    each = [settings] * rows if isinstance(settings, Settings) else list(settings)
+    each = [settings] * rows if isinstance(settings, Settings) or not isinstance(settings, Iterable) else list(settings)
     if not all(isinstance(one, Settings) for one in each):
         raise InputError("The settings of a call are of another type; give resprune.Settings, one for each prompt.")
     if len(each) != rows:
         raise InputError(f"There are {len(each)} settings for {rows} prompts; give one for all, or one for each.")
     if inside := [one.method.name for one in each if one.method.inside]:
-        raise InputError(f"The method {inside[0]!r} cannot share a call with other settings; ask it by itself.")
+        raise InputError(f"The method {inside[0]!r} cannot stand in a list of settings; ask it by itself.")
     return each
 
 
-def remember(request: Request, output: ModelOutput | torch.Tensor) -> None:
-    """Note on the KV cache what is in it, so that a later call can go on from it, or from a copy of it."""
+def remember(request: Request, output: ModelOutput | torch.Tensor | None = None) -> None:
+    """Note on the KV cache what is in it, so that a later call can go on from it, or from a copy of it.
+
+    Before the call there is only the caller's: it holds what it holds, even if the call is interrupted.
+    """
     for cache in (request.call.get("cache"), getattr(output, "cache", None)):
         if cache is not None:
             setattr(cache, _ON_CACHE, request.cached)
@@ -166,7 +169,8 @@ def _request(
     candidates = zip(images.features, images.coords, images.saliency, rows, strict=True) if images else []
     asked_of = [Image(*image, asked[row], settings[row]) for *image, row in candidates]
     chosen = prune(asked_of, SharedSpan(whole, len(asked_of)), processor, model)
-    chosen = own.written(chosen)
+    if any(image.result.tokens_kept < image.result.tokens_total for image in chosen):
+        chosen = own.written(chosen)
     mass, dropped, stay = own.outcome(chosen, rows)
     written = _there(mask, own_mask, mass.device)
     shortened = shorten(written, dropped, stay, cached, force_padding=_needs_mask(model, call))

@@ -1,6 +1,6 @@
 """The greedy choice on the host: the way that is always there."""
 
-from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import torch
@@ -8,6 +8,8 @@ import torch
 from resprune.selection.cholesky import PivotedCholesky
 from resprune.selection.inputs import refuse
 from resprune.selection.selection import Selection
+
+_FINISHING = Lock()  # of no selection, so that they can be copied and pickled
 
 
 class GreedySelection(Selection):
@@ -34,10 +36,13 @@ class GreedySelection(Selection):
     energy = property(lambda self: self._all[1])
     captured = property(lambda self: self._all[2])
 
-    @cached_property
+    @property
     def _all(self) -> list[torch.Tensor]:
-        arrays = self.__dict__.pop("_factorisation").finish()
-        return [torch.from_numpy(array).to(self.indices.device) for array in arrays]
+        with _FINISHING:
+            if "_ranked" not in self.__dict__:
+                arrays = self.__dict__.pop("_factorisation").finish()
+                self.__dict__["_ranked"] = [torch.from_numpy(array).to(self.indices.device) for array in arrays]
+        return self._ranked
 
 
 def select_on_host(

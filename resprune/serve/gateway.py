@@ -105,6 +105,7 @@ class Gateway:
         except ray.exceptions.RayTaskError as error:
             reason = str(error.cause or error).strip().split("\n")[-1][:300]
             raise Refusal(f"The answer failed ({reason}).", 500, code="failed") from None
-        except Diverged:
-            message = "The replica died, and another one answers differently; ask again."
+        except Diverged as error:
+            first = "The replica died, and another one" if error.retried else "The batch failed, and the question alone"
+            message = f"{first} answers differently; ask again."
             raise Refusal(message, 500, code="answer_differs") from None

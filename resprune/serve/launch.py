@@ -10,6 +10,7 @@ from resprune.errors import InputError
 from resprune.settings import Settings
 
 NAME = "resprune"  # of the application
+AT_ONCE = 8  # questions that a replica on an accelerator answers at once
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_WAITING = 256  # questions, beyond those that are being answered
 
@@ -21,7 +22,7 @@ def launch(
     share: Share,
     *,
     replicas: int,
-    batch: int,
+    batch: int | None,
     address: str,
     host: str,
     port: int,
@@ -34,7 +35,8 @@ def launch(
         settings: of pruning, where a request does not say.
         share: what each replica takes of the cluster, which is connected.
         replicas: copies of the model.
-        batch: questions that each answers at once, at most.
+        batch: questions that each answers at once, at most; where ``None``, :data:`AT_ONCE` on accelerators. On
+            processors it is then 1: batches gain little there, and rounding depends on what else is in one.
         address: of the cluster, ``"local"`` for one of our own.
         host, port: where to listen.
 
@@ -46,6 +48,7 @@ def launch(
     from resprune.serve.gateway import Gateway
     from resprune.serve.replica import Replica
 
+    batch = batch or (AT_ONCE if share.num_gpus else 1)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     deployed = serve.deployment(
         num_replicas=replicas,

@@ -6,7 +6,14 @@ from typing import Any
 
 
 class Diverged(Exception):
-    """The second replica said something else than the first one, part of whose answer was sent already."""
+    """A second attempt said something else than the first one, part of whose answer was sent already.
+
+    ``retried`` tells whether it was another replica's.
+    """
+
+    def __init__(self, retried: int) -> None:
+        super().__init__()
+        self.retried = retried
 
 
 async def survived(
@@ -36,7 +43,7 @@ async def survived(
                 async for piece in pieces:
                     text, end = piece.get("text", ""), "finish_reason" in piece
                     if streamed and end and not text.startswith(sent):
-                        raise Diverged
+                        raise Diverged(retried)
                     # Where a tokenizer changes what it said a token before, nothing is sent until that is settled.
                     new = text[len(sent) :] if text.startswith(sent) else ""
                     sent += new

@@ -187,3 +187,12 @@ class TestQuestionOf:
         prompt = chatml.apply_chat_template(chat, add_generation_prompt=True)
         ids = chatml.tokenizer(prompt.replace("You are a helpful assistant.", "Be brief.")).input_ids
         assert question_of(chatml, ids) == "Is there a dog?"
+
+    def test_what_changes_of_a_tokenizer_or_a_template_after_the_first_question_counts(self, chatml):
+        ids = build_inputs(chatml, picture(), "Is there a dog?")["input_ids"][0]
+        assert question_of(chatml, ids) == "Is there a dog?"
+        chatml.tokenizer.pad_token = "<|end|>"
+        assert question_of(chatml, ids) == "Is there a dog?"
+        chatml.chat_template = chatml.chat_template.replace("assistant", "helper")
+        ids = build_inputs(chatml, picture(), "Is there a dog?")["input_ids"][0]
+        assert question_of(chatml, ids) == "Is there a dog?"

@@ -12,9 +12,10 @@ from tiny import IMAGE, picture
 import resprune
 from resprune import InputError
 from resprune.layouts import boxes
-from resprune.methods import Manual, ResPrune, VisualTokens
+from resprune.methods import Manual, Method, ResPrune, Subspace, VisualTokens
 from resprune.seam import choice
 from resprune.seam.choice import Asked
+from resprune.selection import Selection, greedy_subspace
 from resprune.settings import AUTO_LEAST, AUTO_MOST, Mass, Settings
 
 
@@ -28,6 +29,9 @@ def visual_tokens(count=40, dims=30, seed=0, fall=6.0):
 
 def choose(tokens, settings, protected):
     return choice.choose([Asked(tokens, settings, protected)])[0]
+
+
+PROTECTED = torch.tensor([4, 10])
 
 
 def nothing():
@@ -272,3 +276,56 @@ class TestAttached:
             with resprune.pruned(model, processor, keep=9, method=method):
                 generate(model, inputs)
                 assert model.resprune.last[0].nouns == nouns
+
+
+@dataclasses.dataclass(frozen=True)
+class Largest(Subspace):
+    """A method of others, which knows nothing of tokens that stay anyway."""
+
+    name = "largest"
+    first: dict = dataclasses.field(default_factory=dict)  # of options it has what it likes, hashable or not
+
+    def select(self, tokens, k):
+        return greedy_subspace(tokens.features, k)
+
+
+class Block(Method):
+    """A method of others that is no dataclass: all of its kind are equal."""
+
+    name = "block"
+
+    def __init__(self, start):
+        object.__setattr__(self, "start", start)
+
+    def select(self, tokens, k):
+        return Selection.of(torch.arange(len(tokens)).roll(-self.start), k)
+
+
+class Noted(Subspace):
+    """One that has something to say."""
+
+    def select(self, tokens, k):
+        return dataclasses.replace(greedy_subspace_of(tokens, k), note="chosen elsewhere")
+
+
+def greedy_subspace_of(tokens, k):
+    chosen = greedy_subspace(tokens.features, k)
+    return Selection(chosen.order, chosen.indices, chosen.energy, chosen.captured)
+
+
+class TestMethodsOfOthers:
+    @pytest.mark.parametrize("keep", [6, "auto"])
+    def test_what_is_protected_stays(self, keep):
+        selection = choose(visual_tokens(), Settings(keep, method=Largest(), energy=0.1, protect=[4, 10]), PROTECTED)
+        assert {4, 10} <= set(selection.indices.tolist()) and selection.chosen[:2].tolist() == [4, 10]
+        assert not Largest().on_device and Subspace().on_device
+
+    def test_equal_ones_are_not_mixed_up(self):
+        asked = [Asked(visual_tokens(), Settings(3, method=Block(start)), nothing()) for start in (0, 10)]
+        assert [one.indices.tolist() for one in choice.choose(asked)] == [[0, 1, 2], [10, 11, 12]]
+
+    @pytest.mark.parametrize("options", [{}, {"protect": [4, 10]}, {"keep": "auto"}], ids=str)
+    def test_what_it_has_to_say_is_heard(self, options):
+        settings = Settings(**{"keep": 6, "method": Noted()} | options)
+        protected = torch.tensor(settings.protect, dtype=torch.int64)
+        assert choose(visual_tokens(), settings, protected).note == "chosen elsewhere"

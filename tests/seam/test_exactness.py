@@ -20,6 +20,7 @@ from prompts import (
 )
 from tiny import IMAGE, picture
 from transformers import DynamicCache
+from transformers.generation.streamers import BaseStreamer
 
 import resprune
 from resprune.seam.shorten import shorten
@@ -162,6 +163,19 @@ def test_shortening_keeps_order_and_pads_on_the_left(data, rows, length, force_p
     assert torch.equal(short.take(mask.long(), 0), (sent > 0).long())
 
 
+@pytest.mark.parametrize("keep", [1.0, 36])
+def test_image_tokens_that_the_mask_hides_change_nothing_where_all_are_kept(tiny, keep):
+    model, processor = tiny
+    inputs = dict(prompt_inputs(processor, PROMPTS["batch with padding"]))
+    inputs["attention_mask"] = mask = inputs["attention_mask"].clone()
+    mask[0, (inputs["input_ids"][0] == model.config.image_token_id).nonzero()[3:9, 0]] = 0
+    plain = generate(model, inputs)
+    with resprune.pruned(model, processor, keep=keep):
+        assert difference(generate(model, inputs), plain) == 0
+    with resprune.pruned(model, processor, keep=9):
+        assert difference(generate(model, inputs), plain) > 0
+
+
 class TestChat:
     """A second turn that goes on from the KV cache of the first."""
 
@@ -200,6 +214,31 @@ class TestChat:
         model, _, inputs, first, ids, mask, hidden = chat
         given = {"input_ids": ids, "attention_mask": mask, "cache": first.cache, "past_key_values": DynamicCache()}
         assert difference(generate(model, given), self.masked(model, inputs, ids, mask, hidden)) < 1e-4
+
+    def test_after_an_answer_that_was_interrupted(self, chat):
+        """The caller's cache holds a pruned prompt, whatever became of the call that filled it."""
+        model, _, inputs, first, ids, mask, hidden = chat
+        cache = DynamicCache(config=model.config.get_text_config())
+
+        class Interrupted(Exception):
+            pass
+
+        class Streamer(BaseStreamer):
+            said = 0
+
+            def put(self, value):
+                self.said += 1
+                if self.said == 3:  # the prompt is the first
+                    raise Interrupted
+
+            def end(self):
+                pass
+
+        with pytest.raises(Interrupted):
+            generate(model, inputs, cache=cache, streamer=Streamer())
+        assert 0 < cache.get_seq_length() < first.cache.get_seq_length()
+        second = generate(model, {"input_ids": ids, "attention_mask": mask, "cache": cache})
+        assert difference(second, self.masked(model, inputs, ids, mask, hidden)) < 1e-4
 
     def test_all_tokens_given_again(self, chat):
         model, _, inputs, first, ids, mask, hidden = chat

@@ -81,7 +81,7 @@ class TestOneFamily:
         ("ways", "says"),
         [
             (WAYS[:2], "2 settings for 3 prompts"),
-            ([WAYS[0], WAYS[1], Settings(4, method="fastv")], "'fastv' cannot share a call"),
+            ([WAYS[0], WAYS[1], Settings(4, method="fastv")], "'fastv' cannot stand in a list"),
             ([WAYS[0], WAYS[1], {"keep": 4}], "another type"),
             ([WAYS[0], WAYS[1], Settings(4, protect=[99])], "the visual token 99"),
         ],

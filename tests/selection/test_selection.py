@@ -1,5 +1,8 @@
 """Greedy subspace expansion against LAPACK, against its definition, and by its properties."""
 
+import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -11,6 +14,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from resprune.errors import InputError
+from resprune.selection.cholesky import PivotedCholesky
 from resprune.selection.gram import gram_matrix
 from resprune.selection.greedy import greedy_from_gram, greedy_subspace, select
 from resprune.selection.selection import Selection
@@ -344,3 +348,13 @@ def test_nothing_is_merged_where_everything_is_kept():
     assert Selection.merging(torch.tensor([2, 0, 1]), torch.tensor([1, 2, 0])).merge is None
     merge = Selection.merging(torch.tensor([2, 0]), torch.tensor([1, 0, 0])).merge
     assert merge.tolist() == [[0, 0.5, 0.5], [1, 0, 0]]
+
+
+def test_threads_that_read_the_order_at_once_get_the_same(monkeypatch):
+    finish = PivotedCholesky.finish
+    monkeypatch.setattr(PivotedCholesky, "finish", lambda self, *given: time.sleep(0.05) or finish(self, *given))
+    selection = greedy_subspace(torch.randn(50, 16), 8)
+    with ThreadPoolExecutor(4) as pool:
+        orders = list(pool.map(lambda _: selection.order, range(4)))
+    assert all(order is orders[0] for order in orders)
+    assert torch.equal(pickle.loads(pickle.dumps(selection)).order, orders[0])

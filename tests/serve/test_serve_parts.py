@@ -281,8 +281,12 @@ def test_a_second_death_is_an_error() -> None:
 
 
 def test_another_answer_is_never_mixed_with_the_first() -> None:
-    with pytest.raises(Diverged):
+    with pytest.raises(Diverged) as error:
         ask(["a", "ab", Gone()], ["a", "ax", "axe."])
+    assert error.value.retried
+    with pytest.raises(Diverged) as error:  # a question asked again alone, by the same replica
+        ask(["a red", "a", "a brown."])
+    assert not error.value.retried
 
 
 def test_an_answer_of_which_nothing_was_sent_is_the_second_one() -> None:

@@ -30,14 +30,14 @@ browser:
 demo: .venv/demo
 	@$(BIN)/python app.py
 
-# Files of tests are shared among processes, a file stays with one. There is one more than there are cores: tests in a
+# Files of tests are shared among processes, in the order of tests/conftest.py. There is one more than cores: tests in a
 # browser mostly wait.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 test: install browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: install
 	$(BIN)/python -m benchmarks.selection

@@ -69,6 +69,22 @@ def family(request):
     return request.param
 
 
+def pytest_collection_modifyitems(items):
+    """Files whose tests wait for a browser are spread among the others, so that the cores have work meanwhile."""
+    files: dict = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = [file for file, tests in files.items() if any("browser" in test.fixturenames for test in tests)]
+    rest = [file for file in files if file not in waiting]
+    every = max(1, len(rest) // max(1, len(waiting)))
+    order = []
+    for place, file in enumerate(rest):
+        if place % every == 0 and waiting:
+            order.append(waiting.pop(0))
+        order.append(file)
+    items[:] = [item for file in [*order, *waiting] for item in files[file]]
+
+
 def pytest_terminal_summary(terminalreporter):
     """The matrix of families and checks: how many of a check's cases passed, and an F where any failed."""
     families = sorted(zoo.FAMILIES)

@@ -88,7 +88,7 @@ def test_peak_memory_is_that_of_the_block(resettable, monkeypatch):
     with PeakMemory(CPU) as memory:
         work(80)
         time.sleep(0.05)
-    assert 76 * MB < memory.bytes < 110 * MB  # the kernel's counters are a little behind
+    assert 70 * MB < memory.bytes < 110 * MB  # counters of the kernel are a little behind, and so are samples
     with PeakMemory(CPU) as memory:
         pass
     assert memory.bytes < 10 * MB

@@ -123,7 +123,9 @@ def over(page: Page, patch: int, side: int = 24) -> tuple[float, float]:
 
 
 def shoot(page: Page, name: str, full: bool = False) -> None:
-    """Store a screenshot, which a person is to look at."""
+    """Store a screenshot, which a person is to look at, where the environment asks for it (``SHOOT=1``)."""
+    if not os.environ.get("SHOOT"):
+        return
     SCREENSHOTS.mkdir(exist_ok=True)
     page.wait_for_timeout(400)  # transitions end
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full)

@@ -19,7 +19,7 @@ from resprune.errors import InputError
 from resprune.selection import DeviceSelection, Selection, kernel, launch
 from resprune.selection.on_device import select_on_device
 
-reproducible = settings(derandomize=True, deadline=None, max_examples=30)
+reproducible = settings(derandomize=True, deadline=None, max_examples=20)
 
 
 def chosen(gram, k, weights=None, first=None) -> DeviceSelection:
@@ -29,7 +29,7 @@ def chosen(gram, k, weights=None, first=None) -> DeviceSelection:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("tokens", "dims"), DISTINCT)
+@pytest.mark.parametrize(("tokens", "dims"), [size for size in DISTINCT if size[0] <= 100])  # larger ones on a card
 def test_the_order_is_the_hosts(tokens, dims, weighted):
     gram, weights = products(tokens, dims), weights_of(tokens) if weighted else None
     for k in ((tokens + 1) // 2, tokens + 5):

@@ -84,6 +84,10 @@ class Call:
             self._wrapped[key] = self._wrap(Attention(name, stock, eager))
         return self._wrapped[key]
 
+    def ended(self) -> None:
+        """Let go of what refers to this call, which then goes with all that it holds, without a garbage collector."""
+        self._wrapped.clear()
+
     def _wrap(self, attention: Attention) -> Callable[..., Attended]:
         config, stock, ours = self.config, attention.stock, self.attend
 
@@ -117,6 +121,8 @@ def under_way(call: Call | None) -> Iterator[None]:
         yield
     finally:
         _CALL.reset(token)
+        if call is not None:
+            call.ended()
 
 
 _attention, _mask = AttentionInterface.get_interface, AttentionMaskInterface.__getitem__

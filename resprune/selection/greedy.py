@@ -16,7 +16,6 @@ import torch
 
 from resprune.errors import InputError
 from resprune.selection.gram import gram_matrix, inner_products
-from resprune.selection.inputs import checked
 from resprune.selection.on_device import NO_MEMORY, select_on_device, serves
 from resprune.selection.on_host import select_on_host
 from resprune.selection.selection import Selection
@@ -54,7 +53,7 @@ def greedy_subspace(features: torch.Tensor, k: int, weights: torch.Tensor | None
     try:
         return select(inner_products(features), k, weights)
     except torch.OutOfMemoryError:  # for the matrix
-        return _on_host(gram_matrix(features.cpu()), k, weights, None, features.device, NO_MEMORY)
+        return select_on_host(gram_matrix(features.cpu()), k, weights, None, features.device, NO_MEMORY)
 
 
 def greedy_from_gram(gram: torch.Tensor, k: int, weights: torch.Tensor | None = None) -> Selection:
@@ -109,7 +108,7 @@ def select(
             return select_on_device([gram], [k], [weights], [first])[0]
         device = gram.device if device is None else device
         gram = gram.detach().float().cpu().numpy()
-    return _on_host(gram, k, weights, first, device or "cpu")
+    return select_on_host(gram, k, weights, first, device or "cpu")
 
 
 def select_all(
@@ -123,14 +122,3 @@ def select_all(
         return select_on_device(grams, budgets, weights, firsts)
     asked = zip(grams, budgets, weights, firsts, strict=True)
     return [select(gram, k, scale, None, first) for gram, k, scale, first in asked]
-
-
-def _on_host(
-    gram: np.ndarray,
-    k: int,
-    weights: torch.Tensor | None,
-    first: torch.Tensor | None,
-    device: torch.device | str,
-    note: str | None = None,
-) -> Selection:
-    return select_on_host(gram, checked(k, len(gram), weights, first), weights, first, device, note)

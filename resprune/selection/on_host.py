@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from resprune.selection.cholesky import PivotedCholesky
-from resprune.selection.inputs import refuse
+from resprune.selection.inputs import checked, refuse
 from resprune.selection.selection import Selection
 
 _FINISHING = Lock()  # of no selection, so that they can be copied and pickled
@@ -53,8 +53,8 @@ def select_on_host(
     device: torch.device | str,
     note: str | None = None,
 ) -> GreedySelection:
-    """:func:`resprune.selection.select` for a matrix on the host, with ``k`` from 1 to N; ``note`` is for the user."""
-    own = gram.diagonal()
+    """:func:`resprune.selection.select` for a matrix on the host; ``note`` is for the user."""
+    k, own = checked(k, len(gram), weights, first), gram.diagonal()
     refuse(features=not np.isfinite(own).all())
     if weights is None:
         host = np.ones(len(gram), np.float32)

@@ -1,5 +1,8 @@
 """Mass inside attention: through transformers' own registries, exactly."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 import zoo
@@ -211,3 +214,21 @@ def test_one_token_with_its_mass_does_what_its_duplicates_did(tiny, kept):
     assert mass.sum() == TOKENS
     assert (logits(last, mass.log()) - everything).abs().max() < 1e-4
     assert (logits(last) - everything).abs().max() > 1e-2
+
+
+def test_a_call_is_gone_when_it_has_ended(tiny, monkeypatch):
+    """With its masks, at once: they may be large, and on an accelerator."""
+    model, processor = tiny
+    inputs, calls = prompt_inputs(processor, PROMPTS["one image"]), []
+    made = mass_attention._Carrying.__init__
+    monkeypatch.setattr(
+        mass_attention._Carrying, "__init__", lambda self, *given: calls.append(weakref.ref(self)) or made(self, *given)
+    )
+    gc.collect()
+    gc.disable()
+    try:
+        with resprune.pruned(model, processor, keep=9, mass=True):
+            generate(model, inputs)
+        assert [call() for call in calls] == [None]
+    finally:
+        gc.enable()

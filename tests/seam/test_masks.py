@@ -6,7 +6,7 @@ from remote import Remote, accelerator, there
 from transformers import DynamicCache, LlamaConfig, StaticCache
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
-from resprune.seam.attention import under_way
+from resprune.seam.attention import Call, under_way
 from resprune.seam.masks import ALIGNED, aligned, seen, seen_by_the_last, square
 from resprune.seam.mass_attention import _STEPS, _Carrying
 
@@ -21,11 +21,12 @@ def config(**options):
     return made
 
 
-class Asked:
+class Asked(Call):
     """What transformers asks of a mask."""
 
     def __init__(self, of):
-        self.config, self.options = of, []
+        super().__init__(of)
+        self.options = []
 
     def mask(self, stock, options):
         self.options.append(options)
